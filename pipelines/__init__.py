@@ -1,0 +1,1 @@
+"""Whole jobs, assembled from the parts in ``vsr``."""

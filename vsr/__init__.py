@@ -1,0 +1,3 @@
+"""Video super-resolution with FDIWN: the same video, larger and sharper, with nothing else changed."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""What a file is, and the way of frames into and out of it."""

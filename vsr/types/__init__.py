@@ -1,0 +1,58 @@
+"""What flows through the package: plain frozen dataclasses, nothing else."""
+
+from vsr.types.media import (
+    Chapter,
+    ChromaSite,
+    Color,
+    ColorRange,
+    FrameBatch,
+    HdrMetadata,
+    Matrix,
+    MediaInfo,
+    PixelFormat,
+    Primaries,
+    SidePacket,
+    StreamInfo,
+    StreamKind,
+    Transfer,
+    Trim,
+    VideoStreamInfo,
+)
+from vsr.types.plan import (
+    EncodePlan,
+    ModelPlan,
+    Plan,
+    Reason,
+    Report,
+    StageReport,
+    StreamAction,
+)
+from vsr.types.spec import CodecSpec, ContainerSpec
+
+__all__ = [
+    "Chapter",
+    "ChromaSite",
+    "CodecSpec",
+    "Color",
+    "ColorRange",
+    "ContainerSpec",
+    "EncodePlan",
+    "FrameBatch",
+    "HdrMetadata",
+    "Matrix",
+    "MediaInfo",
+    "ModelPlan",
+    "PixelFormat",
+    "Plan",
+    "Primaries",
+    "Reason",
+    "Report",
+    "SidePacket",
+    "StageReport",
+    "StreamAction",
+    "StreamInfo",
+    "StreamKind",
+    "Transfer",
+    "Trim",
+    "VideoStreamInfo",
+]
