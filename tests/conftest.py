@@ -20,7 +20,7 @@ def reference() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip GPU tests with a reason, unless ``VSR_REQUIRE=cuda`` turns a missing GPU into failure."""
+    """Skip GPU tests with a reason, unless ``VSR_REQUIRE=cuda`` insists on running them."""
     marked = [item for item in items if item.get_closest_marker("cuda")]
     if not marked or os.environ.get("VSR_REQUIRE") == "cuda":
         return

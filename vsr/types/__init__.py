@@ -1,5 +1,6 @@
 """What flows through the package: plain frozen dataclasses, nothing else."""
 
+from vsr.types.formats import PIXEL_FORMATS, pixel_format
 from vsr.types.media import (
     Chapter,
     ChromaSite,
@@ -30,6 +31,7 @@ from vsr.types.plan import (
 from vsr.types.spec import CodecSpec, ContainerSpec
 
 __all__ = [
+    "PIXEL_FORMATS",
     "Chapter",
     "ChromaSite",
     "CodecSpec",
@@ -55,4 +57,5 @@ __all__ = [
     "Transfer",
     "Trim",
     "VideoStreamInfo",
+    "pixel_format",
 ]

@@ -235,7 +235,7 @@ class VideoStreamInfo(StreamInfo):
 
     Attributes:
         width, height: coded picture in samples, before SAR and display matrix.
-        native_format: FFmpeg's name of the decoder's pixel format (``nv12``, ``yuvj420p``, ``pal8``).
+        native_format: FFmpeg's name of the decoder's format (``nv12``, ``yuvj420p``, ``pal8``).
         format: the planar format that readers hand out for it.
         color: the tags as they are; ``yuvj*`` formats count as tagged full range.
         sar: sample aspect ratio (1 if unknown).
@@ -243,8 +243,8 @@ class VideoStreamInfo(StreamInfo):
         display_matrix: FFmpeg's nine 16.16 fixed-point integers, ``None`` for identity.
         interlaced: the stream or its first frames are flagged as interlaced.
         top_field_first: field order where ``interlaced``.
-        variable_rate: the sampled timestamps' steps differ by more than the time base's rounding.
-        frames: number of frames; exact if ``frames_exact``, else from duration and rate or ``None``.
+        variable_rate: the sampled timestamps' steps differ by more than rounding.
+        frames: number of frames; exact if ``frames_exact``, else estimated or ``None``.
         dolby_vision: the stream carries a Dolby Vision configuration (not carried over).
         dynamic_hdr: frames carry SMPTE ST 2094 (HDR10+) metadata (not carried over).
     """
@@ -315,7 +315,7 @@ class Trim:
     """The part of the video stream that is wanted, snapped to its frames.
 
     Attributes:
-        start: pts of the first frame wanted, in ticks of the video stream; ``None``: from the first.
+        start: pts of the first frame wanted in the stream's ticks; ``None``: the first.
         end: pts before which the wanted part ends (exclusive); ``None``: to the last.
         frames: no more frames than this; ``None``: no limit.
     """

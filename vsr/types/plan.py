@@ -155,7 +155,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class StageReport:
-    """How one stage spent the run: ``busy`` seconds of work, ``waiting`` seconds for a neighbour."""
+    """How one stage spent the run: seconds ``busy`` and seconds ``waiting`` for a neighbour."""
 
     name: str
     busy: float

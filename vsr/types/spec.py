@@ -16,9 +16,9 @@ class CodecSpec:
         name: what a preset or ``--codec`` says (``hevc``, ``h264_nvenc``).
         codec: the bitstream's codec, as FFmpeg calls it (``hevc``).
         encoder: FFmpeg's encoder (``libx265``).
-        pixel_formats: the planar formats it takes, best known first (``vsr.media.formats`` names).
+        pixel_formats: the planar formats it takes, best known first.
         containers: names of :class:`ContainerSpec` that can hold the bitstream.
-        quality_option: the encoder option a preset's ``quality`` sets (``crf``, ``cq``, ``qscale``),
+        quality_option: the encoder option a preset's ``quality`` sets (``crf``, ``cq``),
             or ``None`` for lossless and fixed-profile codecs.
         quality_range: lowest (best) and highest (worst) value of that option.
         speed_option: the option a preset's ``speed`` sets (``preset``, ``cpu-used``), or ``None``.
