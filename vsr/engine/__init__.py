@@ -1,0 +1,1 @@
+"""How frames go through a network."""

@@ -1,0 +1,94 @@
+"""Backends: what runs a network on a device. A protocol and a table.
+
+A backend is made for one network, scale and device, and maps RGB to larger RGB; colour, alpha and
+batching are the upscaler's, so that every backend is fed the same samples.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol, cast
+
+from vsr.errors import BackendError
+
+if TYPE_CHECKING:
+    import torch
+
+    from vsr.types import ModelPlan
+
+__all__ = ["AUTO_ORDER", "BACKENDS", "Backend", "BackendClass", "backend_class", "open_backend"]
+
+
+class Backend(Protocol):
+    """A network on a device.
+
+    Attributes:
+        device: where input is wanted and output appears.
+        scale: output is this many times as wide and high.
+        weights_sha256: of the weights in use; empty for models without weights.
+    """
+
+    device: torch.device
+    scale: int
+    weights_sha256: str
+
+    def __call__(self, rgb: torch.Tensor) -> torch.Tensor:
+        """Upscale ``(N, 3, H, W)`` float32 RGB (nominally 0..255, not clamped) on :attr:`device`.
+
+        Returns ``(N, 3, scale*H, scale*W)`` float32, not clamped.
+        """
+        ...
+
+
+class BackendClass(Protocol):
+    """What a row of the table names."""
+
+    def __call__(self, model: ModelPlan, device: str, dtype: str) -> Backend:
+        """Build the network and load its weights.
+
+        Raises:
+            ModelError: network or weights cannot be built or loaded.
+            BackendError: the device is missing or refuses the dtype.
+        """
+        ...
+
+    def problem(self, device: str) -> str | None:
+        """Why this backend cannot run on ``device`` here; ``None`` if it can."""
+        ...
+
+
+#: name -> "module:Class"
+BACKENDS: dict[str, str] = {
+    "torch": "vsr.engine.torch_backend:TorchBackend",
+}
+
+#: What ``auto`` tries, best first.
+AUTO_ORDER: tuple[str, ...] = ("torch",)
+
+
+def backend_class(name: str) -> BackendClass:
+    """The class of a row, imported now.
+
+    Raises:
+        BackendError: there is no such row.
+    """
+    try:
+        module, _, attribute = BACKENDS[name].partition(":")
+    except KeyError:
+        known = ", ".join(BACKENDS)
+        raise BackendError(f"no backend called {name!r}", remedy=f"Known: {known}.") from None
+    return cast("BackendClass", getattr(import_module(module), attribute))
+
+
+def open_backend(name: str, model: ModelPlan, device: str, dtype: str) -> Backend:
+    """Build backend ``name``; a missing one is an error, never a substitute.
+
+    Raises:
+        BackendError: no such backend, or it cannot run on ``device``.
+        ModelError: network or weights cannot be built or loaded.
+    """
+    kind = backend_class(name)
+    problem = kind.problem(device)
+    if problem is not None:
+        raise BackendError(f"backend {name} cannot run on {device}: {problem}")
+    return kind(model, device, dtype)

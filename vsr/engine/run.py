@@ -1,0 +1,82 @@
+"""The frames' way: read, upscale, hand on, each in its own thread over bounded queues."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+from vsr.engine.clock import StageClock, bound_by
+from vsr.engine.prefetch import Prefetch
+from vsr.engine.upscaler import Upscaler
+from vsr.types import Color, FrameBatch, PixelFormat, SidePacket
+
+__all__ = ["Clocks", "upscaled"]
+
+#: Batches finished and waiting between two stages. Two hide jitter; more only cost memory, because
+#: the slowest stage bounds the run whatever the queues hold.
+_DEPTH = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """One clock per stage of a run."""
+
+    decode: StageClock = field(default_factory=lambda: StageClock("decode"))
+    infer: StageClock = field(default_factory=lambda: StageClock("infer"))
+    encode: StageClock = field(default_factory=lambda: StageClock("encode"))
+
+    def __iter__(self) -> Iterator[StageClock]:
+        return iter((self.decode, self.infer, self.encode))
+
+    @property
+    def bound_by(self) -> str:
+        """Name of the busiest stage."""
+        return bound_by(self)
+
+
+def _is_batch(item: FrameBatch | SidePacket) -> bool:
+    return isinstance(item, FrameBatch)
+
+
+@contextmanager
+def upscaled(
+    source: Iterable[FrameBatch | SidePacket],
+    upscaler: Upscaler,
+    format: PixelFormat,  # noqa: A002 - the field's own word
+    color: Color,
+    clocks: Clocks,
+) -> Iterator[Iterator[FrameBatch | SidePacket]]:
+    """Upscale the batches of ``source``; packets pass through in their place.
+
+    Decoding runs in one thread and the network in another; what the ``with`` block gives is
+    iterated in the caller's thread (which encodes). Leaving the block stops both threads, and an
+    error in either is raised to the iterating caller.
+
+    Args:
+        source: a reader.
+        upscaler: the network.
+        format: of the results' planes.
+        color: what the results' samples mean.
+        clocks: ``decode`` and ``infer`` are advanced here, ``encode`` by the caller.
+    """
+
+    def infer(
+        items: Iterable[FrameBatch | SidePacket],
+    ) -> Iterator[FrameBatch | SidePacket]:
+        for item in items:
+            if isinstance(item, FrameBatch):
+                with clocks.infer.work():
+                    item = upscaler.upscale(item, format, color)
+            yield item
+
+    with ExitStack() as stack:
+        decoded = stack.enter_context(
+            Prefetch(clocks.decode.pulling(source), depth=_DEPTH, name="decode", counts=_is_batch)
+        )
+        larger = stack.enter_context(
+            Prefetch(infer(decoded), depth=_DEPTH, name="infer", counts=_is_batch)
+        )
+        # The network's thread waits for the decoder's: stop the upstream one first.
+        stack.callback(decoded.close)
+        yield iter(larger)

@@ -1,0 +1,55 @@
+"""Backend ``torch``: the inference form in eager PyTorch on any device. The reference path."""
+
+from __future__ import annotations
+
+import torch
+
+from vsr.errors import BackendError, OutOfMemoryError
+from vsr.models.registry import load_model
+from vsr.types import ModelPlan
+
+__all__ = ["TorchBackend"]
+
+
+class TorchBackend:
+    """See :class:`vsr.engine.backend.Backend`."""
+
+    def __init__(self, model: ModelPlan, device: str, dtype: str) -> None:
+        self.device = torch.device(device)
+        self._dtype = getattr(torch, dtype)
+        self._model = load_model(
+            model.name, model.scale, model.weights, device=self.device, dtype=self._dtype
+        )
+        self.scale = model.scale
+        self.weights_sha256 = self._model.weights_sha256
+
+    @staticmethod
+    def problem(device: str) -> str | None:
+        """Why it cannot run on ``device``; ``None`` if it can."""
+        if device.startswith("cuda") and not torch.cuda.is_available():
+            return "torch sees no CUDA device"
+        return None
+
+    @torch.inference_mode()
+    def __call__(self, rgb: torch.Tensor) -> torch.Tensor:
+        """Upscale a batch; see the protocol for shapes and ranges.
+
+        Raises:
+            OutOfMemoryError: the device has no room for this batch.
+            BackendError: the device failed.
+        """
+        size = "x".join(str(n) for n in rgb.shape)
+        try:
+            return self._model(rgb.to(self.device, self._dtype)).float()
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemoryError(
+                f"out of memory on {self.device} for a batch of {size}",
+                remedy="Use a smaller --batch, a smaller scale, or --device cpu.",
+            ) from error
+        except RuntimeError as error:
+            # The CPU allocator has no exception of its own.
+            if "DefaultCPUAllocator" in str(error):
+                raise OutOfMemoryError(
+                    f"out of memory for a batch of {size}", remedy="Use a smaller --batch."
+                ) from error
+            raise BackendError(f"{self.device} failed on a batch of {size}: {error}") from error
