@@ -6,7 +6,6 @@ losslessly coded clip back can compare every sample.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -82,7 +81,7 @@ def video_frame(planes: Sequence[NDArray[Any]], name: str) -> av.VideoFrame:
     height, width = planes[0].shape
     frame = av.VideoFrame(width, height, name)
     for plane, samples in zip(frame.planes, planes, strict=True):
-        rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
         data = np.ascontiguousarray(samples).view(np.uint8).reshape(samples.shape[0], -1)
         rows[: data.shape[0], : data.shape[1]] = data
     return frame
@@ -161,7 +160,8 @@ def make_clip(
         raise ValueError(f"{len(stamps)} timestamps for {frames} frames")
     with av.open(str(path), "w", options=dict(mux_options or {})) as out:
         out.metadata.update(metadata or {})
-        video = out.add_stream(codec, rate=rate, options={**LOSSLESS.get(codec, {}), **(options or {})})  # fmt: skip
+        settings = {**LOSSLESS.get(codec, {}), **(options or {})}
+        video = out.add_stream(codec, rate=rate, options=settings)
         assert isinstance(video, av.VideoStream)
         video.width, video.height, video.pix_fmt = width, height, pix_fmt
         video.codec_context.time_base = tick
@@ -236,7 +236,8 @@ def _write_tone(
     while at < total:
         count = min(context.frame_size or 1024, total - at)
         wave = 0.3 * np.sin(2 * np.pi * pitch * np.arange(at, at + count) / 48000)
-        frame = av.AudioFrame.from_ndarray(np.tile(wave.astype(np.float32), (2, 1)), "fltp", "stereo")  # fmt: skip
+        samples = np.tile(wave.astype(np.float32), (2, 1))
+        frame = av.AudioFrame.from_ndarray(samples, "fltp", "stereo")
         frame.sample_rate, frame.pts, frame.time_base = 48000, first + at, Fraction(1, 48000)
         out.mux(stream.encode(frame))
         at += count
