@@ -25,10 +25,11 @@ keeps its precision under 16-bit autocast. Running the network for video is
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812 - what everybody calls it
 from torch import Tensor, nn
 
 __all__ = ["CHANNELS", "MEAN_RGB", "SCALES", "Fdiwn", "Variant", "group_order"]
@@ -74,7 +75,10 @@ def channel_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def channel_shuffle(x: Tensor, groups: int) -> Tensor:
-    """Interleave ``groups`` runs of channels: channel ``j`` is old ``(j % groups) * C/groups + j // groups``."""
+    """Interleave ``groups`` runs of channels: 1 2 3 4 becomes 1 3 2 4 for two groups.
+
+    Channel ``j`` of the result is channel ``(j % groups) * (C / groups) + j // groups``.
+    """
     n, c, h, w = x.shape
     return x.view(n, groups, c // groups, h, w).transpose(1, 2).reshape(n, c, h, w)
 
@@ -84,11 +88,11 @@ class WeightNormConv(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
         super().__init__()
-        plain = nn.Conv2d(inputs, outputs, kernel)
-        assert plain.bias is not None
-        self.v = nn.Parameter(plain.weight.detach().clone())
-        self.g = nn.Parameter(self.v.detach().flatten(1).norm(dim=1).view(-1, 1, 1, 1))
-        self.bias = nn.Parameter(plain.bias.detach().clone())
+        # PyTorch's initialisation of a plain convolution: uniform within 1 / sqrt(fan in).
+        bound = 1 / math.sqrt(inputs * kernel * kernel)
+        self.v = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel).uniform_(-bound, bound))
+        self.g = nn.Parameter(self.v.detach().square().sum((1, 2, 3), keepdim=True).sqrt())
+        self.bias = nn.Parameter(torch.empty(outputs).uniform_(-bound, bound))
 
     @property
     def weight(self) -> Tensor:
@@ -127,7 +131,10 @@ class ShuffleAttention(nn.Module):
         return a, offset + (by_mean - a) * mean
 
     def coefficients(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Per channel ``(1, C, 1, 1)``: ``a = slope / deviation``, ``b = offset + (by_mean - a) mean``."""
+        """``slope, offset, by_mean``, each ``(1, C, 1, 1)``.
+
+        The gate's ``a`` is ``slope / deviation``, its ``b`` is ``offset + (by_mean - a) * mean``.
+        """
         zeros = torch.zeros_like(self.mean_weight)
         slope = torch.cat([zeros, self.norm_weight * self.affine_weight])
         offset = torch.cat([self.mean_bias, self.norm_weight * self.affine_bias + self.norm_bias])
@@ -195,8 +202,7 @@ class _GateMlp(nn.Module):
         self.excite = nn.Linear(channels // 8, channels)
 
     def forward(self, z: Tensor) -> Tensor:
-        hidden = F.relu(F.linear(z, self.squeeze.weight, self.squeeze.bias))
-        return torch.sigmoid(F.relu(F.linear(hidden, self.excite.weight, self.excite.bias)))
+        return torch.sigmoid(F.relu(self.excite(F.relu(self.squeeze(z)))))
 
 
 class Coefficient(nn.Module):
@@ -213,7 +219,8 @@ class Coefficient(nn.Module):
         deviation = variance.clamp_min(MIN_VARIANCE).sqrt()
         with torch.autocast(x.device.type, enabled=False):
             gate = self.from_mean(mean.flatten(1)) + self.from_deviation(deviation.flatten(1))
-        return (0.5 * gate)[:, :, None, None].to(x.dtype)
+        out: Tensor = (0.5 * gate)[:, :, None, None].to(x.dtype)
+        return out
 
 
 class Wdib(nn.Module):
@@ -285,6 +292,18 @@ class Fswg(nn.Module):
         return out
 
 
+def _mean_shift(sign: float) -> nn.Conv2d:
+    """1x1 convolution that starts as adding (+1) or subtracting (-1) the mean colour.
+
+    It is trained along, so a checkpoint's may mix the colours.
+    """
+    shift = nn.Conv2d(3, 3, 1)
+    with torch.no_grad():
+        shift.weight.copy_(torch.eye(3).view(3, 3, 1, 1))
+    shift.bias = nn.Parameter(sign * torch.tensor(MEAN_RGB))
+    return shift
+
+
 class Fdiwn(nn.Module):
     """The whole network.
 
@@ -301,19 +320,14 @@ class Fdiwn(nn.Module):
         self.variant: Variant = variant
         self.order = group_order(variant)
         c, width, phases = CHANNELS, _TAIL_WIDTH[scale], 3 * scale * scale
-        self.subtract_mean = nn.Conv2d(3, 3, 1)
-        self.add_mean = nn.Conv2d(3, 3, 1)
+        self.subtract_mean = _mean_shift(-1.0)
+        self.add_mean = _mean_shift(1.0)
         self.head = nn.Conv2d(3, c, 3, padding=1)
         self.groups = nn.ModuleList(Fswg(scale, c) for _ in range(max(self.order) + 1))
         self.features_widen = nn.Conv2d(c, width, 3, padding=1, bias=False)
         self.features_up = nn.Conv2d(width, phases, 3, padding=1)
         self.input_widen = nn.Conv2d(3, width, 3, padding=1)
         self.input_up = nn.Conv2d(width, phases, 3, padding=1)
-        with torch.no_grad():
-            for shift, sign in ((self.subtract_mean, -1.0), (self.add_mean, 1.0)):
-                assert shift.bias is not None
-                shift.weight.copy_(torch.eye(3).view(3, 3, 1, 1))
-                shift.bias.copy_(sign * torch.tensor(MEAN_RGB))
 
     def forward(self, x: Tensor) -> Tensor:
         """``(N, 3, H, W)`` RGB in 0..255 to ``(N, 3, scale * H, scale * W)``, not clamped.
