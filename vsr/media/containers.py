@@ -69,7 +69,7 @@ _ROWS = (
             *("subrip", "ass", "ssa", "webvtt", "text"),
             *("hdmv_pgs_subtitle", "dvd_subtitle", "dvb_subtitle"),
         ),
-        text_subtitles="ass",
+        text_subtitles="subrip",
         attachments=True,
         cover="attachment",
         chapters=True,
