@@ -1,0 +1,386 @@
+"""What a file is: its streams, and what the first frames of its videos prove."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, cast
+
+import av
+import av.error
+from av.container import InputContainer
+from av.sidedata.sidedata import SideData
+from av.sidedata.sidedata import Type as SideDataType
+from av.stream import Disposition, Stream
+
+from vsr.errors import InputError
+from vsr.media.av_errors import map_av_error
+from vsr.media.repack import native_range, repack_for
+from vsr.media.source import open_source
+from vsr.types import (
+    PIXEL_FORMATS,
+    Chapter,
+    ChromaSite,
+    Color,
+    ColorRange,
+    HdrMetadata,
+    Matrix,
+    MediaInfo,
+    Primaries,
+    StreamInfo,
+    StreamKind,
+    Transfer,
+    VideoStreamInfo,
+)
+
+__all__ = ["probe"]
+
+_PACKETS = 256  # timestamps sampled per video stream
+_FRAMES = 8  # frames decoded per video stream
+_MOST_PACKETS, _MOST_BYTES = 20_000, 128 << 20  # read of the whole file while sampling
+
+# AVFieldOrder (libavcodec/defs.h): TT, BB, TB and BT are interlaced, and of those TT and BT show
+# the top field first.
+_INTERLACED_ORDERS, _TOP_FIRST_ORDERS = (2, 3, 4, 5), (2, 5)
+
+# Codecs whose standard fixes the siting; others tag it where PyAV does not reach.
+_SITES = {"mjpeg": ChromaSite.CENTER, "mpeg1video": ChromaSite.CENTER}
+
+_DOLBY_VISION_TAGS = {"dvh1", "dvhe", "dva1", "dvav", "dav1"}
+# Where packets do not tell how many frames will come out: AVI has no presentation timestamps, VP8
+# packets may be hidden frames, MPEG-4 packets may hold two frames or none.
+_UNTIMED, _UNEVEN = {"avi"}, {"vp8", "mpeg4"}
+
+# No standard reorders frames further than this, so that many timestamps at the end of a partial
+# sample may have gaps that later packets would have filled.
+_DEEPEST_REORDER = 16
+
+
+def probe(path: str) -> MediaInfo:
+    """Look at a file: read its header, some of its packets, and decode a few frames.
+
+    Everything is reported as it is tagged; untagged stays unspecified. Timestamps and rates come
+    from the first 256 packets of each video stream, discarded ones (edit lists) left out.
+
+    Raises:
+        InputError: it cannot be opened, has no video stream, or none that can be decoded.
+    """
+    container = open_source(path)
+    try:
+        return _Prober(path, container).run()
+    except av.error.FFmpegError as error:
+        raise map_av_error(error, path, "read the file") from error
+    finally:
+        container.close()
+
+
+@dataclass
+class _Sample:
+    """What was seen of one video stream."""
+
+    pts: list[int] = field(default_factory=list)
+    packets: int = 0
+    frames: list[av.VideoFrame] = field(default_factory=list)
+    errors: int = 0
+
+
+class _Prober:
+    def __init__(self, path: str, container: InputContainer) -> None:
+        self.path = path
+        self.container = container
+        self.warnings: list[str] = []
+        self.reached_end = False
+
+    def run(self) -> MediaInfo:
+        videos = [
+            s
+            for s in self.container.streams.video
+            if not s.disposition & Disposition.attached_pic and s.codec_context is not None
+        ]
+        samples = {video.index: _Sample() for video in videos}
+        self._sample(videos, samples)
+        streams = tuple(self._stream(s, samples.get(s.index)) for s in self.container.streams)
+        duration = self.container.duration
+        info = MediaInfo(
+            path=self.path,
+            container=self.container.format.name,
+            size=Path(self.path).stat().st_size if "://" not in self.path else 0,
+            duration=None if duration is None else Fraction(duration, av.time_base),
+            streams=streams,
+            chapters=tuple(_chapter(c) for c in self.container.chapters()),
+            metadata=tuple(self.container.metadata.items()),
+            warnings=tuple(self.warnings),
+        )
+        if not info.videos:
+            raise self._no_video(info)
+        return info
+
+    def _no_video(self, info: MediaInfo) -> InputError:
+        if any(s.kind == "video" and not s.is_cover for s in info.streams):
+            return InputError(
+                "none of its video streams can be decoded: " + " ".join(self.warnings),
+                where=self.path,
+                remedy="Convert the file with another program first.",
+            )
+        kinds = sorted({"cover art" if s.is_cover else s.kind for s in info.streams})
+        return InputError(
+            f"it has no video stream, only {', '.join(kinds)}" if kinds else "it has no streams",
+            where=self.path,
+            remedy="Name a file with moving pictures.",
+        )
+
+    def _sample(self, videos: Sequence[av.VideoStream], samples: dict[int, _Sample]) -> None:
+        """Read packets until every video stream has been seen enough of, or the limits are hit."""
+        packets = size = 0
+        waiting = {v.index for v in videos}
+        try:
+            for packet in self.container.demux():
+                packets, size = packets + 1, size + packet.size
+                sample = samples.get(packet.stream_index)
+                if sample is not None and packet.size:
+                    self._look_at(cast("av.Packet[av.VideoStream]", packet), sample)
+                    if sample.packets >= _PACKETS and len(sample.frames) >= 1:
+                        waiting.discard(packet.stream_index)
+                if not waiting or packets >= _MOST_PACKETS or size >= _MOST_BYTES:
+                    break
+            else:
+                self.reached_end = True
+        except av.error.FFmpegError as error:
+            self.warnings.append(f"Reading stopped early while probing: {error}.")
+        for video in videos:
+            sample = samples[video.index]
+            if len(sample.frames) < _FRAMES:
+                try:
+                    sample.frames += video.codec_context.decode(None)
+                except av.error.FFmpegError:
+                    sample.errors += 1
+
+    def _look_at(self, packet: av.Packet[av.VideoStream], sample: _Sample) -> None:
+        if not packet.is_discard:
+            sample.packets += 1
+            if packet.pts is not None:
+                sample.pts.append(packet.pts)
+        if len(sample.frames) < _FRAMES:
+            try:
+                sample.frames += packet.decode()
+            except av.error.FFmpegError:
+                sample.errors += 1
+
+    def _stream(self, stream: Stream, sample: _Sample | None) -> StreamInfo:
+        context: Any = stream.codec_context
+        kind: StreamKind = stream.type if stream.type != "unknown" else "data"
+        common: dict[str, Any] = {
+            "index": stream.index,
+            "kind": kind,
+            "codec": _codec_name(stream),
+            "time_base": stream.time_base or Fraction(1, av.time_base),
+            "start": stream.start_time,
+            "duration": stream.duration,
+            "dispositions": _dispositions(stream.disposition),
+            "metadata": tuple(stream.metadata.items()),
+            "profile": context.profile if context is not None else None,
+            "bit_rate": (context.bit_rate or None) if context is not None else None,
+        }
+        if isinstance(stream, av.AudioStream) and context is not None:
+            return StreamInfo(
+                **common,
+                sample_rate=context.sample_rate or None,
+                channels=context.channels or None,
+            )
+        if not isinstance(stream, av.VideoStream):
+            return StreamInfo(**common)
+        if context is None:
+            self.warnings.append(f"Stream {stream.index} is video that no decoder here knows.")
+            return StreamInfo(**common)
+        return self._video(stream, common, sample or _Sample())
+
+    def _video(self, stream: av.VideoStream, common: dict[str, Any], sample: _Sample) -> StreamInfo:
+        is_cover = bool(stream.disposition & Disposition.attached_pic)
+        context = stream.codec_context
+        first = sample.frames[0] if sample.frames else None
+        if first is None and not is_cover:
+            self.warnings.append(
+                f"Stream {stream.index} ({common['codec']}) gave no frame from its first "
+                f"{sample.packets} packets ({sample.errors} of them refused)."
+            )
+            return StreamInfo(**common)
+        native = first.format.name if first is not None else context.pix_fmt or "rgb24"
+        repack = repack_for(native)
+        if repack is None and not is_cover:
+            self.warnings.append(
+                f"Stream {stream.index} has samples in the format {native}, which is not handled."
+            )
+            return StreamInfo(**common)
+        fmt = repack.format if repack is not None else PIXEL_FORMATS["gbrp"]
+        pts = sorted(set(sample.pts))
+        if not self.reached_end:
+            pts = pts[:-_DEEPEST_REORDER]
+        if pts:
+            common["start"] = pts[0]
+        rate = None if is_cover else _rate(stream, pts, self.reached_end)
+        exact = (
+            self.reached_end
+            and self.container.format.name not in _UNTIMED
+            and common["codec"] not in _UNEVEN
+            and 0 < sample.packets == len(pts)
+        )
+        order = context.field_order
+        kinds = {data.type for data in _side_data(sample.frames)}
+        return VideoStreamInfo(
+            **common,
+            width=first.width if first is not None else context.width,
+            height=first.height if first is not None else context.height,
+            native_format=native,
+            format=fmt,
+            color=_color(context, first, native, fmt.family, common["codec"]),
+            sar=stream.sample_aspect_ratio or Fraction(1),
+            average_rate=rate,
+            display_matrix=_display_matrix(sample.frames),
+            interlaced=order in _INTERLACED_ORDERS
+            or any(frame.interlaced_frame for frame in sample.frames),
+            top_field_first=order in _TOP_FIRST_ORDERS or order not in _INTERLACED_ORDERS,
+            variable_rate=_is_variable(pts),
+            frames=sample.packets if exact else _estimate_frames(stream, rate, self.container),
+            frames_exact=exact,
+            hdr=_hdr(sample.frames),
+            dolby_vision=(context.codec_tag or "") in _DOLBY_VISION_TAGS
+            or bool(kinds & {SideDataType.DOVI_METADATA, SideDataType.DOVI_RPU_BUFFER}),
+            dynamic_hdr=bool(
+                kinds & {SideDataType.DYNAMIC_HDR_PLUS, SideDataType.DYNAMIC_HDR_VIVID}
+            ),
+        )
+
+
+def _codec_name(stream: Stream) -> str:
+    if stream.codec_context is not None:
+        return stream.codec_context.codec.canonical_name
+    if stream.type in ("data", "attachment"):
+        return (getattr(stream, "name", None) if stream.type == "data" else None) or "unknown"
+    return "unknown"
+
+
+def _dispositions(flags: Disposition) -> tuple[str, ...]:
+    return tuple(sorted(flag.name for flag in flags if flag.name))
+
+
+def _chapter(chapter: Any) -> Chapter:
+    return Chapter(
+        id=chapter["id"],
+        start=chapter["start"],
+        end=chapter["end"],
+        time_base=chapter["time_base"] or Fraction(1, av.time_base),
+        metadata=tuple(chapter["metadata"].items()),
+    )
+
+
+def _is_variable(pts: Sequence[int]) -> bool:
+    """Whether sorted timestamps step unevenly by more than rounding to ticks explains.
+
+    Rounding once moves a step by up to one tick and rounding twice (a remuxed file) by two; a step
+    half as long again as another is a missing frame even where ticks are coarse.
+    """
+    steps = [b - a for a, b in pairwise(pts)]
+    return bool(steps) and (max(steps) - min(steps) > 2 or 2 * max(steps) >= 3 * max(min(steps), 1))
+
+
+def _rate(stream: av.VideoStream, pts: Sequence[int], whole: bool) -> Fraction | None:
+    """Frames per second over the file.
+
+    Containers without frame counts claim odd rates (1000 for some Matroska files), so a claim is
+    believed only when the sampled timestamps bear it out.
+    """
+    claims = [r for r in (stream.average_rate, stream.guessed_rate, stream.base_rate) if r]
+    if len(pts) < 2 or stream.time_base is None:
+        return claims[0] if claims else None
+    seen = (len(pts) - 1) / ((pts[-1] - pts[0]) * stream.time_base)
+    slack = Fraction(1, 20) if whole else Fraction(1, 2)
+    for claim in claims:
+        if abs(claim / seen - 1) <= slack:
+            return claim
+    return seen.limit_denominator(1001)
+
+
+def _estimate_frames(
+    stream: av.VideoStream, rate: Fraction | None, container: InputContainer
+) -> int | None:
+    if stream.frames:
+        return stream.frames
+    if rate is None:
+        return None
+    if stream.duration is not None and stream.time_base is not None:
+        return round(stream.duration * stream.time_base * rate)
+    if container.duration is not None:
+        return round(Fraction(container.duration, av.time_base) * rate)
+    return None
+
+
+def _color(
+    context: Any, frame: av.VideoFrame | None, native: str, family: str, codec: str
+) -> Color:
+    """The tags of the first frame, or the container's where the frame has none."""
+    sources = [s for s in (frame, context) if s is not None]
+    matrix = _tag(Matrix, (s.colorspace for s in sources))
+    if family != "rgb" and matrix is Matrix.RGB:
+        # FFmpeg tags grey pictures from RGB codecs (PNG) so; YCbCr and grey samples cannot be RGB.
+        matrix = Matrix.UNSPECIFIED
+    return Color(
+        matrix=matrix,
+        primaries=_tag(Primaries, (s.color_primaries for s in sources)),
+        transfer=_tag(Transfer, (s.color_trc for s in sources)),
+        range=native_range(native) or _tag(ColorRange, (s.color_range for s in sources)),
+        site=_SITES.get(codec, ChromaSite.UNSPECIFIED),
+    )
+
+
+def _tag(kind: Any, values: Iterable[int]) -> Any:
+    """The first value that is a code point of ``kind`` other than unspecified or reserved."""
+    for value in values:
+        if value in kind._value2member_map_ and kind(value) is not kind.UNSPECIFIED:
+            return kind(value)
+    return kind.UNSPECIFIED
+
+
+def _side_data(frames: Sequence[av.VideoFrame]) -> Iterator[SideData]:
+    for frame in frames:
+        # PyAV calls the container a mapping, but it iterates over its values.
+        yield from cast("Iterable[SideData]", frame.side_data)
+
+
+def _first(frames: Sequence[av.VideoFrame], kind: SideDataType) -> bytes | None:
+    return next((bytes(data) for data in _side_data(frames) if data.type is kind), None)
+
+
+def _display_matrix(frames: Sequence[av.VideoFrame]) -> tuple[int, ...] | None:
+    """FFmpeg's AVDisplayMatrix (libavutil/display.h): nine native-endian int32."""
+    data = _first(frames, SideDataType.DISPLAYMATRIX)
+    if data is None:
+        return None
+    matrix = struct.unpack("=9i", data[:36])
+    return None if matrix == (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30) else matrix
+
+
+def _hdr(frames: Sequence[av.VideoFrame]) -> HdrMetadata | None:
+    """SMPTE ST 2086 and CTA-861.3 metadata, from FFmpeg's structures of the same names.
+
+    AVMasteringDisplayMetadata is ten rationals (red, green, blue and white as x and y, smallest and
+    largest luminance) and two flags; AVContentLightMetadata is two unsigned integers.
+    """
+    primaries = low = high = cll = fall = None
+    mastering = _first(frames, SideDataType.MASTERING_DISPLAY_METADATA)
+    if mastering is not None:
+        *numbers, has_primaries, has_luminance = struct.unpack("=22i", mastering[:88])
+        values = [Fraction(n, d or 1) for n, d in zip(numbers[::2], numbers[1::2], strict=True)]
+        if has_primaries:
+            primaries = tuple(zip(values[0:8:2], values[1:8:2], strict=True))
+        if has_luminance:
+            low, high = values[8], values[9]
+    light = _first(frames, SideDataType.CONTENT_LIGHT_LEVEL)
+    if light is not None:
+        cll, fall = (value or None for value in struct.unpack("=2I", light[:8]))
+    if primaries is None and high is None and cll is None and fall is None:
+        return None
+    return HdrMetadata(primaries, low, high, cll, fall)

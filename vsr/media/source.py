@@ -1,0 +1,82 @@
+"""Opening a file for reading, with errors that say what is wrong with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import av.error
+from av.container import InputContainer
+
+from vsr.errors import InputError
+from vsr.media.av_errors import map_av_error
+
+__all__ = ["open_source"]
+
+# FFmpeg would "play" any text file as the screen of a terminal.
+_NOT_VIDEO = {"tty": "it is a text file", "bin": "it is not a media file"}
+
+
+def open_source(path: str) -> InputContainer:
+    """Open ``path`` (a file, or a URL of a protocol that FFmpeg has).
+
+    Raises:
+        InputError: there is no such file, it is empty, a folder, not a media file, or broken; the
+            error says which.
+    """
+    if "://" not in path:
+        _check_file(path)
+    try:
+        # Tags in an unknown encoding must not make a file unreadable.
+        container = av.open(path, metadata_errors="replace")
+    except (av.error.FFmpegError, OSError) as error:
+        if isinstance(error, av.error.InvalidDataError) and _lacks_moov(path):
+            raise InputError(
+                "its index (the 'moov' atom) is missing: the recording or download stopped before "
+                "it was finished",
+                where=path,
+                remedy="Copy it again; if there is no better copy, `untrunc` may rebuild the index "
+                "with the help of a whole file from the same camera or program.",
+            ) from error
+        raise map_av_error(error, path, "open the file") from error
+    if container.format.name in _NOT_VIDEO:
+        container.close()
+        raise InputError(
+            f"{_NOT_VIDEO[container.format.name]}, not a video", where=path, remedy="Name a video."
+        )
+    return container
+
+
+def _check_file(path: str) -> None:
+    try:
+        size = Path(path).stat().st_size
+    except OSError as error:
+        raise map_av_error(error, path, "open the file") from error
+    if Path(path).is_file() and size == 0:
+        raise InputError(
+            "the file is empty (0 bytes)", where=path, remedy="Copy or download it again."
+        )
+
+
+def _lacks_moov(path: str) -> bool:
+    """Whether this is an ISO base media file (ISO/IEC 14496-12) without a ``moov`` box."""
+    file = Path(path)
+    if not file.is_file():
+        return False
+    with file.open("rb") as data:
+        end, at, seen = file.stat().st_size, 0, False
+        while at + 8 <= end:
+            data.seek(at)
+            header = data.read(16)
+            size, kind = int.from_bytes(header[:4], "big"), header[4:8]
+            if kind == b"moov":
+                return False
+            if kind not in (b"ftyp", b"mdat", b"free", b"wide", b"skip", b"uuid", b"moof", b"sidx"):
+                break
+            seen = True
+            if size == 1:
+                size = int.from_bytes(header[8:16], "big")
+            if size == 0:  # to the end of the file
+                break
+            at += max(size, 8)
+        return seen
