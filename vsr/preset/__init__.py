@@ -1,0 +1,7 @@
+"""Presets: named sets of wishes in TOML files, shipped ones and the user's own."""
+
+from vsr.preset.find import PresetFile, find_presets, preset_folders
+from vsr.preset.load import load_preset
+from vsr.preset.preset import Preset, merge
+
+__all__ = ["Preset", "PresetFile", "find_presets", "load_preset", "merge", "preset_folders"]

@@ -1,0 +1,81 @@
+"""The wishes a preset holds, and how one preset builds on another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Literal
+
+__all__ = ["Preset", "merge"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """Wishes; ``None`` (or an empty tuple) is no wish. The planner turns them into facts.
+
+    Attributes:
+        name: what ``--preset`` says; path: the file it came from, empty for none.
+        description: one line for ``vsr presets``.
+        model: row of the model table. scale: 2, 3 or 4. weights: path of a weights file.
+        codec: row of the codec table. container: row of the container table, used when no
+            destination is named.
+        quality: value of the encoder's quality option at every scale, or ``(scale, value)`` pairs.
+        speed: value of the encoder's speed option.
+        pix_fmt: planar pixel format of the result, FFmpeg's name.
+        bit_depth: bits per sample of the result instead of the source's.
+        gop_seconds: longest distance between key frames.
+        options: further encoder options, ``(name, value)``.
+        deinterlace, on_resize, strict, dtype, batch: as in :class:`vsr.plan.Request`.
+    """
+
+    name: str = ""
+    path: str = ""
+    description: str = ""
+    model: str | None = None
+    scale: int | None = None
+    weights: str | None = None
+    codec: str | None = None
+    container: str | None = None
+    quality: int | tuple[tuple[int, int], ...] | None = None
+    speed: str | None = None
+    pix_fmt: str | None = None
+    bit_depth: int | None = None
+    gop_seconds: float | None = None
+    options: tuple[tuple[str, str], ...] = ()
+    deinterlace: Literal["auto", "on", "off"] | None = None
+    on_resize: Literal["error", "scale"] | None = None
+    strict: bool | None = None
+    dtype: Literal["float32", "float16", "bfloat16"] | None = None
+    batch: int | None = None
+
+    def quality_at(self, scale: int) -> int | None:
+        """The quality wished for at ``scale``; between listed scales the next lower one counts."""
+        if self.quality is None or isinstance(self.quality, int):
+            return self.quality
+        listed = dict(self.quality)
+        below = [known for known in listed if known <= scale]
+        return listed[max(below)] if below else listed[min(listed)]
+
+    def without_codec_wishes(self) -> Preset:
+        """The same wishes less those that only mean something to one encoder."""
+        return replace(
+            self, codec=None, quality=None, speed=None, pix_fmt=None, bit_depth=None, options=()
+        )
+
+
+def merge(base: Preset, over: Preset) -> Preset:
+    """``over`` on top of ``base``: its wishes win, option tables are joined key by key.
+
+    When ``over`` asks for another codec than ``base``, the quality, speed, pixel format and options
+    that ``base`` meant for its own codec are left behind: a CRF of one encoder is no CRF of
+    another.
+    """
+    if over.codec is not None and base.codec not in (None, over.codec):
+        base = base.without_codec_wishes()
+    wishes = {}
+    for field in fields(Preset):
+        value = getattr(over, field.name)
+        unset = value is None or value == () or value == ""
+        wishes[field.name] = getattr(base, field.name) if unset else value
+    wishes["options"] = tuple((dict(base.options) | dict(over.options)).items())
+    wishes |= {"name": over.name, "path": over.path, "description": over.description}
+    return Preset(**wishes)
