@@ -1,0 +1,134 @@
+"""Which codec: the one asked for, or the one that suits container and source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+
+from vsr.errors import OutputError, UsageError
+from vsr.plan.color import is_hdr
+from vsr.plan.notes import Notes
+from vsr.plan.pixels import bits_lost
+from vsr.preset.find import nearest
+from vsr.types import CodecSpec, ContainerSpec, VideoStreamInfo
+
+__all__ = ["choose_codec", "find_codec"]
+
+# H.264 level 5.2, the last that hardware decoders commonly have (H.264 table A-1): longest side,
+# macroblocks of a picture, macroblocks per second.
+_H264_SIDE = 4096
+_H264_PICTURE = 36864
+_H264_RATE = 2073600
+#: Codecs to fall back on, in this order, when the container's own is no match for the source.
+_STRONGER = ("hevc", "av1")
+
+
+def find_codec(name: str, codecs: Mapping[str, CodecSpec]) -> CodecSpec:
+    """The row called ``name``.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in codecs:
+        raise UsageError(
+            f"there is no codec called {name!r}",
+            remedy=nearest(name, codecs) or f"Known codecs: {', '.join(codecs)}.",
+        )
+    return codecs[name]
+
+
+def choose_codec(
+    asked: str | None,
+    video: VideoStreamInfo,
+    size: tuple[int, int],
+    container: ContainerSpec,
+    notes: Notes,
+    *,
+    codecs: Mapping[str, CodecSpec],
+    usable: Callable[[str], str | None],
+    destination: str,
+) -> CodecSpec:
+    """The codec of the result.
+
+    Args:
+        asked: the codec that request or preset name; it is taken or refused, never replaced.
+        video: the stream that is upscaled.
+        size: width and height of the result.
+        container: the result's container.
+        codecs: the codec table.
+        usable: why a codec cannot run here, ``None`` if it can.
+        destination: the result's path, for messages.
+
+    Raises:
+        UsageError: no such codec.
+        OutputError: the container cannot hold it, the result is too large for it, or its encoder
+            does not run on this machine.
+    """
+    spec = find_codec(asked, codecs) if asked else _automatic(video, size, container, notes, codecs)
+    if container.name not in spec.containers:
+        fitting = [s.name for s in codecs.values() if container.name in s.containers]
+        raise OutputError(
+            f"{container.name} cannot hold {spec.name}",
+            where=destination,
+            remedy=f"Name the result {' or '.join('.' + c for c in spec.containers)}, or use "
+            f"--codec {', '.join(fitting)}.",
+        )
+    if max(size) > spec.max_size:
+        larger = [
+            s.name
+            for s in codecs.values()
+            if s.max_size >= max(size) and container.name in s.containers
+        ]
+        raise OutputError(
+            f"{size[0]}x{size[1]} is too large for {spec.name}, which ends at {spec.max_size}",
+            where=destination,
+            remedy=f"Use --codec {', '.join(larger)}." if larger else "Use a smaller scale.",
+        )
+    if problem := usable(spec.name):
+        raise OutputError(
+            f"{spec.name} cannot be encoded on this machine: {problem}",
+            where=destination,
+            remedy="Choose another with --codec; `vsr doctor` lists what works here.",
+        )
+    return spec
+
+
+def _automatic(
+    video: VideoStreamInfo,
+    size: tuple[int, int],
+    container: ContainerSpec,
+    notes: Notes,
+    codecs: Mapping[str, CodecSpec],
+) -> CodecSpec:
+    usual = codecs[container.default_codec]
+    problem = _mismatch(usual, video, size)
+    if problem is None:
+        notes.why("codec", usual.name, f"the usual one for .{container.name}")
+        return usual
+    for name in _STRONGER:
+        spec = codecs.get(name)
+        if spec and container.name in spec.containers and not _mismatch(spec, video, size):
+            notes.why("codec", name, f"{problem} {usual.name}, the usual one for .{container.name}")
+            return spec
+    notes.why("codec", usual.name, f"the usual one for .{container.name}, although {problem} it")
+    return usual
+
+
+def _mismatch(spec: CodecSpec, video: VideoStreamInfo, size: tuple[int, int]) -> str | None:
+    """Why the codec is no match for the source, worded to go before its name."""
+    if max(size) > spec.max_size:
+        return f"{size[0]}x{size[1]} is too large for"
+    if is_hdr(video.color) and spec.codec == "h264":
+        return "HDR is not played from"
+    if video.hdr is not None and spec.hdr10 is None:
+        return "HDR10 metadata does not fit into"
+    if bits_lost(video.format, spec):
+        return f"{video.format.bits} bits are too many for"
+    if spec.codec == "h264":
+        if video.format.bits > 8:
+            return f"few players take {video.format.bits} bits in"
+        blocks = -(-size[0] // 16) * -(-size[1] // 16)
+        rate = video.average_rate or Fraction(0)
+        if max(size) > _H264_SIDE or blocks > _H264_PICTURE or blocks * rate > _H264_RATE:
+            return f"{size[0]}x{size[1]} is beyond level 5.2, where hardware players end, of"
+    return None

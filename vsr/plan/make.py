@@ -1,0 +1,263 @@
+"""Making the plan: every choice once, in the order in which one needs another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+from vsr.errors import InputError, OutputError, StrictError, UsageError
+from vsr.plan.codec import choose_codec, find_codec
+from vsr.plan.color import decide_color
+from vsr.plan.container import container_for, container_options, default_destination
+from vsr.plan.encode import plan_encode
+from vsr.plan.notes import Notes
+from vsr.plan.request import DeviceFacts, Request
+from vsr.plan.streams import plan_streams
+from vsr.preset import Preset, load_preset
+from vsr.preset.find import nearest
+from vsr.types import (
+    CodecSpec,
+    ContainerSpec,
+    MediaInfo,
+    ModelPlan,
+    Plan,
+    Trim,
+    VideoStreamInfo,
+)
+
+__all__ = ["default_preset", "make_plan", "select_video"]
+
+_DEFAULT_SCALE = 2
+_DEFAULT_MODEL = "fdiwn"
+
+
+def default_preset(request: Request) -> Preset:
+    """The preset used when none is named: that of the scale, ``x2`` unless asked otherwise."""
+    return load_preset(f"x{request.scale or _DEFAULT_SCALE}")
+
+
+def make_plan(
+    info: MediaInfo,
+    request: Request,
+    preset: Preset,
+    *,
+    codecs: Mapping[str, CodecSpec],
+    containers: Mapping[str, ContainerSpec],
+    models: Mapping[str, tuple[int, ...]],
+    usable: Callable[[str], str | None],
+    facts: DeviceFacts,
+    codec_preset: Callable[[str], Preset] = load_preset,
+) -> Plan:
+    """Turn wishes into facts: the request's first, then the preset's, then defaults.
+
+    Args:
+        info: what the source is.
+        request: what was asked for.
+        preset: wishes below the request's.
+        codecs, containers: the tables of :mod:`vsr.media`.
+        models: scales of each row of the model table.
+        usable: why a codec cannot run on this machine, ``None`` if it can.
+        facts: device, reader and what suits them.
+        codec_preset: the preset of a codec's own name, for wishes that nobody stated.
+
+    Raises:
+        UsageError: the request makes no sense, or names what does not exist.
+        InputError: the source has no video, or is coded in a way that cannot be read.
+        OutputError: the result cannot be written as asked.
+        StrictError: something would be given up and strict mode is on; the message lists it.
+        PresetError: the codec's preset cannot be loaded.
+    """
+    notes = Notes()
+    video = select_video(info, request, notes)
+    model = _model(request, preset, models)
+    asked_codec = request.codec or preset.codec
+    destination = request.destination or default_destination(
+        info.path,
+        model.scale,
+        containers=containers,
+        codec=find_codec(asked_codec, codecs) if asked_codec else None,
+        container=preset.container,
+    )
+    if Path(destination).absolute() == Path(info.path).absolute():
+        raise OutputError(
+            "the result would replace its own source", where=destination, remedy="Name another."
+        )
+    container = container_for(destination, containers)
+    size = (video.width * model.scale, video.height * model.scale)
+    color = decide_color(video, request, notes)
+    spec = choose_codec(
+        asked_codec,
+        video,
+        size,
+        container,
+        notes,
+        codecs=codecs,
+        usable=usable,
+        destination=destination,
+    )
+    encode = plan_encode(
+        video,
+        color,
+        size,
+        model.scale,
+        spec,
+        container,
+        request,
+        preset,
+        notes,
+        codec_preset=codec_preset(spec.name),
+        codecs=codecs,
+    )
+    if facts.why:
+        notes.why("device", facts.device, facts.why)
+    deinterlace = _deinterlace(video, request.deinterlace or preset.deinterlace or "auto", notes)
+    shift = _time_shift(video, request.trim, notes)
+    _explain_picture(video, container, notes)
+    streams = plan_streams(info, video, container, notes)
+    if info.chapters and not container.chapters:
+        notes.lose(f"chapters: .{container.name} holds none. Use .mkv.")
+    plan = Plan(
+        source=info.path,
+        destination=destination,
+        info=info,
+        video=video,
+        trim=request.trim,
+        time_shift=shift,
+        deinterlace=deinterlace,
+        on_resize=request.on_resize or preset.on_resize or "error",
+        reader=facts.reader,
+        backend=facts.backend,
+        device=facts.device,
+        dtype=_dtype(request, preset, facts),
+        batch=request.batch or preset.batch or facts.batch,
+        model=model,
+        width=size[0],
+        height=size[1],
+        sar=video.sar,
+        color=color,
+        encode=encode,
+        container=container.name,
+        container_options=container_options(container),
+        streams=streams,
+        chapters=bool(info.chapters) and container.chapters,
+        metadata=True,
+        verify=request.verify,
+        strict=bool(preset.strict if request.strict is None else request.strict),
+        overwrite=request.overwrite,
+        reasons=tuple(notes.reasons),
+        given_up=tuple(notes.given_up),
+    )
+    if plan.strict and plan.given_up:
+        listed = "".join(f"\n  - {sentence}" for sentence in plan.given_up)
+        raise StrictError(
+            f"strict mode, and the result would lack:{listed}",
+            where=destination,
+            remedy="Follow the hints above, or leave --strict out.",
+        )
+    return plan
+
+
+def select_video(info: MediaInfo, request: Request, notes: Notes | None = None) -> VideoStreamInfo:
+    """The stream that is upscaled: the one asked for, the default one, or the first.
+
+    Raises:
+        InputError: the source has no moving picture.
+        UsageError: the stream asked for is none.
+    """
+    videos = info.videos
+    if not videos:
+        raise InputError("there is no video in it", where=info.path)
+    if request.video_stream is not None:
+        for video in videos:
+            if video.index == request.video_stream:
+                return video
+        raise UsageError(
+            f"stream {request.video_stream} is no video",
+            where=info.path,
+            remedy=f"Video streams: {', '.join(str(v.index) for v in videos)}.",
+        )
+    chosen = next((v for v in videos if "default" in v.dispositions), videos[0])
+    if notes is not None and len(videos) > 1:
+        how = "marked as default" if "default" in chosen.dispositions else "the first"
+        notes.why("video stream", str(chosen.index), f"{how} of {len(videos)}; --video-stream N")
+    return chosen
+
+
+def _model(request: Request, preset: Preset, models: Mapping[str, tuple[int, ...]]) -> ModelPlan:
+    name = request.model or preset.model or _DEFAULT_MODEL
+    if name not in models:
+        raise UsageError(
+            f"there is no model called {name!r}",
+            remedy=nearest(name, models) or f"Known models: {', '.join(models)}.",
+        )
+    scale = request.scale or preset.scale or _DEFAULT_SCALE
+    if scale not in models[name]:
+        known = ", ".join(str(s) for s in models[name])
+        raise UsageError(f"{name} cannot scale by {scale}", remedy=f"It scales by {known}.")
+    # A preset's weights file belongs to the preset's model at the preset's scale.
+    same = name == (preset.model or _DEFAULT_MODEL) and preset.scale in (None, scale)
+    return ModelPlan(name, scale, request.weights or (preset.weights if same else None))
+
+
+def _dtype(
+    request: Request, preset: Preset, facts: DeviceFacts
+) -> Literal["float32", "float16", "bfloat16"]:
+    dtype = request.dtype or preset.dtype or facts.dtypes[0]
+    if dtype not in facts.dtypes:
+        raise UsageError(
+            f"the {facts.backend} backend does not compute in {dtype}",
+            remedy=f"It computes in {', '.join(facts.dtypes)}.",
+        )
+    return dtype
+
+
+def _deinterlace(video: VideoStreamInfo, mode: str, notes: Notes) -> bool:
+    if mode == "on":
+        notes.why("deinterlace", "bwdif", "asked for")
+        return True
+    if not video.interlaced:
+        return False
+    if mode == "off":
+        notes.why("deinterlace", "off", "asked for, although interlaced: expect combed edges")
+        return False
+    order = "top" if video.top_field_first else "bottom"
+    notes.why("deinterlace", "bwdif", f"interlaced, {order} field first; one frame per frame")
+    return True
+
+
+def _time_shift(video: VideoStreamInfo, trim: Trim, notes: Notes) -> Fraction:
+    """Seconds to add to every timestamp of every stream.
+
+    A clip whose beginning is cut off starts at 0. A source that starts below zero is moved up,
+    because players and the MP4 muxer lose frames there. Anything else keeps its times.
+    """
+    first = video.start or 0
+    if trim.start is not None and trim.start > first:
+        notes.why("start", "0 s", "the beginning is cut off, so the clip starts anew")
+        return -trim.start * video.time_base
+    if first < 0:
+        shift = -first * video.time_base
+        notes.why(
+            "start", "0 s", f"the source starts at -{float(shift):.3f} s, where frames get lost"
+        )
+        return shift
+    return Fraction(0)
+
+
+def _explain_picture(video: VideoStreamInfo, container: ContainerSpec, notes: Notes) -> None:
+    if video.display_matrix is not None:
+        notes.why("rotation", "copied", "the display matrix goes along; pixels are not turned")
+    if video.sar != 1:
+        notes.why("pixel shape", f"{video.sar.numerator}:{video.sar.denominator}", "the source's")
+    if video.variable_rate:
+        notes.why(
+            "frame rate", "variable", "every frame keeps its own time; none is made or dropped"
+        )
+    if container.time_base and (video.time_base * container.time_base).denominator > 1:
+        notes.why(
+            "time base",
+            f"1/{container.time_base} s",
+            f"all that .{container.name} has: times are rounded to it (source {video.time_base} s)",
+        )

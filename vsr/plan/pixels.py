@@ -1,0 +1,204 @@
+"""Which pixel format the result gets: the source's, or the one that loses least."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from vsr.errors import OutputError, UsageError
+from vsr.plan.notes import Notes
+from vsr.types import CodecSpec, PixelFormat, pixel_format
+
+__all__ = ["bits_lost", "choose_format", "formats_of"]
+
+_SUBSAMPLINGS = {
+    (0, 0): "4:4:4",
+    (0, 1): "4:4:0",
+    (1, 0): "4:2:2",
+    (1, 1): "4:2:0",
+    (2, 0): "4:1:1",
+    (2, 2): "4:1:0",
+}
+
+
+def formats_of(spec: CodecSpec) -> tuple[PixelFormat, ...]:
+    """The codec's formats; those with alpha only where players honour it."""
+    formats = map(pixel_format, spec.pixel_formats)
+    return tuple(f for f in formats if spec.alpha or not f.alpha)
+
+
+def bits_lost(source: PixelFormat, spec: CodecSpec) -> int:
+    """Bits per sample that the deepest format of the codec lacks."""
+    return max(0, source.bits - max(f.bits for f in formats_of(spec)))
+
+
+def choose_format(
+    source: PixelFormat,
+    size: tuple[int, int],
+    spec: CodecSpec,
+    notes: Notes,
+    *,
+    pix_fmt: str | None = None,
+    bit_depth: int | None = None,
+    alpha: bool = True,
+    codecs: Mapping[str, CodecSpec],
+) -> PixelFormat:
+    """The encoder's format that keeps most of the source's.
+
+    Args:
+        source: format of the source's frames.
+        size: width and height of the result.
+        spec: the codec.
+        pix_fmt: the format somebody asked for by name.
+        bit_depth: bits per sample somebody asked for instead of the source's.
+        alpha: the container has a place for the codec's alpha channel.
+        codecs: the codec table, to name those that would keep what is lost.
+
+    Raises:
+        UsageError: the format or bit depth asked for is none of this codec's.
+        OutputError: the codec cannot take the result's size.
+    """
+    offered = tuple(f for f in formats_of(spec) if alpha or not f.alpha)
+    if pix_fmt is not None:
+        return _asked_for(pix_fmt, source, size, spec, notes)
+    wanted = source
+    if bit_depth is not None and bit_depth != source.bits:
+        offered = tuple(f for f in offered if f.bits == bit_depth)
+        if not offered:
+            raise UsageError(
+                f"{spec.name} has no format with {bit_depth} bits",
+                remedy=f"It has: {', '.join(spec.pixel_formats)}.",
+            )
+        wanted = replace(source, bits=bit_depth)
+        notes.why("bit depth", str(bit_depth), f"asked for (the source has {source.bits})")
+    possible = tuple(f for f in offered if not _odd(f, size, spec))
+    if not possible:
+        raise OutputError(
+            f"{spec.name} takes only even sizes and the result is {size[0]}x{size[1]}",
+            remedy=_other_codecs(
+                (s for s in codecs.values() if not s.even), "Codecs that take it: "
+            ),
+        )
+    best = min(possible, key=lambda f: _loss(wanted, f, spec))
+    plain = min(offered, key=lambda f: _loss(wanted, f, spec))
+    if plain != best:
+        notes.why(
+            "pixel format",
+            best.name,
+            f"{size[0]}x{size[1]} is odd, which {spec.name} takes with full chroma only",
+        )
+    elif best != source:
+        notes.why("pixel format", best.name, _why(source, best, spec))
+    _report_losses(wanted, best, spec, notes, codecs)
+    return best
+
+
+def _asked_for(
+    pix_fmt: str, source: PixelFormat, size: tuple[int, int], spec: CodecSpec, notes: Notes
+) -> PixelFormat:
+    if pix_fmt not in spec.pixel_formats:
+        raise UsageError(
+            f"{spec.name} cannot take pixel format {pix_fmt}",
+            remedy=f"It takes: {', '.join(spec.pixel_formats)}.",
+        )
+    chosen = pixel_format(pix_fmt)
+    if _odd(chosen, size, spec):
+        raise OutputError(
+            f"{spec.name} takes {pix_fmt} in even sizes only, and the result is "
+            f"{size[0]}x{size[1]}",
+            remedy="Leave the pixel format out, or choose one without chroma subsampling.",
+        )
+    if chosen != source:
+        notes.why("pixel format", chosen.name, f"asked for (the source is {source.name})")
+    return chosen
+
+
+def _odd(candidate: PixelFormat, size: tuple[int, int], spec: CodecSpec) -> bool:
+    """Whether the encoder refuses this size in this format."""
+    width, height = size
+    across = candidate.log2_chroma_w and width % (1 << candidate.log2_chroma_w)
+    down = candidate.log2_chroma_h and height % (1 << candidate.log2_chroma_h)
+    return spec.even and bool(across or down)
+
+
+def _loss(source: PixelFormat, to: PixelFormat, spec: CodecSpec) -> tuple[int, ...]:
+    """What ``to`` lacks, worst first, then what it wastes; smaller is better."""
+    coloured = source.family != "gray"
+    chroma_lost = max(0, to.log2_chroma_w - source.log2_chroma_w) + max(
+        0, to.log2_chroma_h - source.log2_chroma_h
+    )
+    chroma_extra = max(0, source.log2_chroma_w - to.log2_chroma_w) + max(
+        0, source.log2_chroma_h - to.log2_chroma_h
+    )
+    if not coloured:
+        # Neutral chroma costs least where there is least of it.
+        chroma_lost, chroma_extra = 0, 4 - to.log2_chroma_w - to.log2_chroma_h
+    return (
+        coloured and to.family == "gray",
+        source.alpha and not to.alpha,
+        max(0, source.bits - to.bits),
+        chroma_lost,
+        _family_cost(source, to, spec),
+        to.alpha and not source.alpha,
+        max(0, to.bits - source.bits),
+        chroma_extra,
+    )
+
+
+def _family_cost(source: PixelFormat, to: PixelFormat, spec: CodecSpec) -> int:
+    if source.family == "rgb" and not spec.lossless:
+        # Few players show RGB in lossy codecs, and luma and chroma compress better.
+        return int(to.family == "rgb")
+    if source.family == "gray":
+        return ("gray", "yuv", "rgb").index(to.family)
+    return int(to.family != source.family)
+
+
+def _report_losses(
+    source: PixelFormat,
+    to: PixelFormat,
+    spec: CodecSpec,
+    notes: Notes,
+    codecs: Mapping[str, CodecSpec],
+) -> None:
+    # The first four entries of a loss, each with who would keep it.
+    losses = [
+        (0, f"colour: {spec.name} is grey only here"),
+        (1, f"alpha channel: {spec.name} cannot carry it here"),
+        (2, f"bit depth: {source.bits} bits become {to.bits} in {spec.name}"),
+        (3, f"chroma resolution: {_shape(source)} becomes {_shape(to)} in {spec.name}"),
+    ]
+    lost = _loss(source, to, spec)
+    for place, sentence in losses:
+        if lost[place]:
+            keepers = (
+                other
+                for other in codecs.values()
+                if not other.hardware
+                and any(not _loss(source, f, other)[place] for f in formats_of(other))
+            )
+            notes.lose(f"{sentence}. {_other_codecs(keepers, 'Kept by: ')}".rstrip())
+
+
+def _why(source: PixelFormat, to: PixelFormat, spec: CodecSpec) -> str:
+    if source.family == "rgb" and to.family == "yuv":
+        return (
+            f"the source is {source.name}; {spec.name} is played as YUV"
+            + (", and full chroma plays in fewer places than --pix-fmt yuv420p"
+               if _shape(to) == "4:4:4" and not spec.lossless else "")
+        )  # fmt: skip
+    return f"nearest to the source's {source.name} that {spec.name} takes"
+
+
+def _shape(chosen: PixelFormat) -> str:
+    if chosen.family == "gray":
+        return "grey"
+    return _SUBSAMPLINGS[chosen.log2_chroma_w, chosen.log2_chroma_h]
+
+
+def _other_codecs(specs: Iterable[CodecSpec], prefix: str) -> str:
+    named = [
+        f"--codec {spec.name} ({', '.join('.' + name for name in spec.containers)})"
+        for spec in specs
+    ]
+    return prefix + ", ".join(named) + "." if named else ""

@@ -1,0 +1,68 @@
+"""What the planner is told: the request somebody typed and the facts about the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from vsr.types import ChromaSite, ColorRange, Matrix, Trim
+
+__all__ = ["DeviceFacts", "Request"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What was asked for; ``None`` leaves the choice to the preset, then to the planner.
+
+    Attributes:
+        source, destination: paths; without a destination the result goes beside the source.
+        scale, model, weights, codec, quality, speed, pix_fmt: as in :class:`vsr.preset.Preset`.
+        options: further encoder options; they win over everything else.
+        trim: the wanted part, already snapped to the frames of the stream.
+        video_stream: index of the stream to upscale, as FFmpeg counts.
+        deinterlace: ``auto`` does it where the source is flagged as interlaced.
+        matrix, range, site: how the source's samples are read, whatever its tags say.
+        verify: read the result back before it gets its name.
+    """
+
+    source: str
+    destination: str | None = None
+    scale: int | None = None
+    model: str | None = None
+    weights: str | None = None
+    codec: str | None = None
+    quality: int | None = None
+    speed: str | None = None
+    pix_fmt: str | None = None
+    options: tuple[tuple[str, str], ...] = ()
+    trim: Trim = Trim()
+    video_stream: int | None = None
+    deinterlace: Literal["auto", "on", "off"] | None = None
+    on_resize: Literal["error", "scale"] | None = None
+    matrix: Matrix | None = None
+    range: ColorRange | None = None
+    site: ChromaSite | None = None
+    strict: bool | None = None
+    overwrite: bool = False
+    verify: bool = True
+    dtype: Literal["float32", "float16", "bfloat16"] | None = None
+    batch: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceFacts:
+    """Where the run happens, settled before planning by whoever probed the machine.
+
+    Attributes:
+        reader, backend: rows of their tables; ``device``: ``cpu``, ``cuda:0``.
+        dtypes: storage types the backend has, the preferred one first.
+        batch: frames per network call that suit the device.
+        why: why this device and reader, one sentence; empty if there is nothing to explain.
+    """
+
+    reader: str = "pyav"
+    backend: str = "cpu"
+    device: str = "cpu"
+    dtypes: tuple[Literal["float32", "float16", "bfloat16"], ...] = ("float32",)
+    batch: int = 1
+    why: str = ""

@@ -1,0 +1,125 @@
+"""What happens to every stream other than the video that is upscaled."""
+
+from __future__ import annotations
+
+from vsr.plan.notes import Notes
+from vsr.types import (
+    ContainerSpec,
+    MediaInfo,
+    StreamAction,
+    StreamInfo,
+    VideoStreamInfo,
+)
+
+__all__ = ["plan_streams", "title"]
+
+# Subtitles made of text, so that one form can be made from another.
+_TEXT = {
+    *("subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "text", "microdvd", "subviewer"),
+    *("subviewer1", "mpl2", "pjs", "realtext", "sami", "stl", "vplayer", "jacosub"),
+}
+_STYLED = {"ass", "ssa"}
+# Re-encoding with these keeps every sample that was decoded.
+_LOSSLESS_AUDIO = {"flac", "alac"}
+_COVER_CODECS = {"mjpeg", "png", "bmp", "gif", "webp"}
+_QUICKTIME_COVERS = {"mjpeg", "png", "bmp"}
+# Handler names that QuickTime and FFmpeg give to the text track that holds chapter titles.
+_CHAPTER_HANDLERS = {"", "SubtitleHandler", "Apple Text Media Handler", "TextHandler", "text"}
+
+
+def plan_streams(
+    info: MediaInfo, video: VideoStreamInfo, container: ContainerSpec, notes: Notes
+) -> tuple[StreamAction, ...]:
+    """One action for each stream but ``video``, in file order."""
+    return tuple(
+        _action(stream, info, container, notes)
+        for stream in info.streams
+        if stream.index != video.index
+    )
+
+
+def title(stream: StreamInfo) -> str:
+    """How messages name a stream: ``stream 3 (subtitle, ass, jpn)``."""
+    name = dict(stream.metadata).get("filename")
+    facts = [stream.kind, stream.codec, stream.language, name]
+    return f"stream {stream.index} ({', '.join(filter(None, facts))})"
+
+
+def _action(
+    stream: StreamInfo, info: MediaInfo, container: ContainerSpec, notes: Notes
+) -> StreamAction:
+    if stream.kind == "video":
+        if isinstance(stream, VideoStreamInfo) and stream.is_cover:
+            return _cover(stream, container, notes)
+        return _drop(
+            stream,
+            notes,
+            "only one video stream is upscaled",
+            f"--video-stream {stream.index} takes it instead.",
+        )
+    if stream.kind == "audio":
+        return _audio(stream, container, notes)
+    if stream.kind == "subtitle":
+        return _subtitle(stream, container, notes)
+    if stream.kind == "attachment":
+        if container.attachments:
+            return StreamAction(stream, "attach", stream.codec)
+        return _drop(stream, notes, f".{container.name} holds no attachments", "Use .mkv.")
+    return _data(stream, info, container, notes)
+
+
+def _drop(stream: StreamInfo, notes: Notes, why: str, remedy: str = "") -> StreamAction:
+    notes.lose(f"{title(stream)}: {why}. {remedy}".rstrip())
+    return StreamAction(stream, "drop", why=why)
+
+
+def _cover(stream: StreamInfo, container: ContainerSpec, notes: Notes) -> StreamAction:
+    if container.cover == "attachment" and stream.codec in _COVER_CODECS:
+        return StreamAction(stream, "attach", stream.codec, "cover art becomes an attached file")
+    if container.cover == "attached_pic" and stream.codec in _QUICKTIME_COVERS:
+        return StreamAction(stream, "copy", stream.codec)
+    return _drop(stream, notes, f".{container.name} holds no {stream.codec} cover art", "Use .mkv.")
+
+
+def _audio(stream: StreamInfo, container: ContainerSpec, notes: Notes) -> StreamAction:
+    if container.audio is None or stream.codec in container.audio:
+        return StreamAction(stream, "copy", stream.codec)
+    why = f".{container.name} cannot hold {stream.codec}"
+    encoder = container.audio_fallback
+    if encoder is None or stream.codec == "unknown":
+        return _drop(stream, notes, why, "Use .mkv.")
+    if encoder in _LOSSLESS_AUDIO:
+        return StreamAction(stream, "convert", encoder, f"{why}; {encoder} keeps every sample")
+    notes.lose(f"{title(stream)}: re-encoded to {encoder}, since {why}. .mkv keeps more kinds.")
+    return StreamAction(stream, "convert", encoder, why)
+
+
+def _subtitle(stream: StreamInfo, container: ContainerSpec, notes: Notes) -> StreamAction:
+    if stream.codec in container.subtitles:
+        return StreamAction(stream, "copy", stream.codec)
+    target = container.text_subtitles
+    if stream.codec in _TEXT and target is not None:
+        why = f".{container.name} cannot hold {stream.codec}"
+        if stream.codec in _STYLED and target not in _STYLED:
+            notes.lose(
+                f"{title(stream)}: its styling, since {why} and {target} has none. Use .mkv."
+            )
+        return StreamAction(stream, "convert", target, why)
+    kind = "text of this kind" if stream.codec in _TEXT else f"{stream.codec} subtitles"
+    return _drop(stream, notes, f".{container.name} holds no {kind}", "Use .mkv.")
+
+
+def _data(
+    stream: StreamInfo, info: MediaInfo, container: ContainerSpec, notes: Notes
+) -> StreamAction:
+    tags = dict(stream.metadata)
+    if stream.codec in container.data:
+        return StreamAction(stream, "copy", stream.codec)
+    if "timecode" in tags:
+        return StreamAction(
+            stream, "drop", why="the timecode is written anew, as a tag of the video stream"
+        )
+    quicktime = "mov" in info.container.split(",")
+    if quicktime and info.chapters and tags.get("handler_name", "").strip() in _CHAPTER_HANDLERS:
+        return StreamAction(stream, "drop", why="a chapter track; chapters are written anew")
+    return _drop(stream, notes, f".{container.name} cannot be given {stream.codec} data")
