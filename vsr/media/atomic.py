@@ -1,0 +1,131 @@
+"""A file that appears under its name only when it is complete."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from pathlib import Path
+
+from vsr.errors import OutputError
+from vsr.media.av_errors import av_errors
+
+__all__ = ["AtomicFile"]
+
+
+class AtomicFile:
+    """A temporary file beside ``destination`` that takes its name on :meth:`commit`.
+
+    The temporary name starts with a dot and keeps the ending. Until the commit the destination
+    is not touched, and after :meth:`discard` nothing is left.
+
+    Args:
+        destination: the final path.
+        overwrite: replace a file that is already there.
+        source: the file being read, which must not be the destination.
+
+    Attributes:
+        path: the temporary file; it exists and is empty.
+
+    Raises:
+        OutputError: the folder is missing or not writable, the destination exists and may not
+            be replaced, is a folder, or is the source itself.
+    """
+
+    def __init__(self, destination: str, *, overwrite: bool, source: str | None = None) -> None:
+        self.destination = Path(destination)
+        self._overwrite = overwrite
+        folder = self.destination.parent
+        if not folder.is_dir():
+            raise OutputError(
+                f"the folder {folder} does not exist",
+                where=destination,
+                remedy="Create it first or choose another one.",
+            )
+        if self.destination.is_dir():
+            raise OutputError(
+                "this is a folder", where=destination, remedy="Name a file inside it."
+            )
+        if self.destination.exists():
+            if source is not None and self.destination.samefile(source):
+                raise OutputError(
+                    "the result would replace the video it is made from",
+                    where=destination,
+                    remedy="Choose another name.",
+                )
+            if not overwrite:
+                raise _exists(destination)
+        with av_errors(destination, "create a temporary file in the folder", OutputError):
+            handle, name = tempfile.mkstemp(
+                prefix=f".{self.destination.stem[:64]}.",
+                suffix=f".part{self.destination.suffix}",
+                dir=folder,
+            )
+            os.close(handle)
+        self.path = Path(name)
+
+    def commit(self) -> int:
+        """Flush the file to the disk and give it its name; returns its size in bytes.
+
+        Raises:
+            OutputError: the disk failed, or meanwhile somebody created the destination and it
+                may not be replaced.
+        """
+        with av_errors(self.destination, "finish the file", OutputError):
+            _grant_usual_permissions(self.path)
+            _sync(self.path)
+            size = self.path.stat().st_size
+            if self._overwrite:
+                self.path.replace(self.destination)
+            else:
+                self._take_free_name()
+            _sync(self.destination.parent)
+        return size
+
+    def discard(self) -> None:
+        """Remove the temporary file, if it is still there."""
+        self.path.unlink(missing_ok=True)
+
+    def _take_free_name(self) -> None:
+        # A hard link, unlike a rename, fails if the name is taken: no gap between look and leap.
+        try:
+            os.link(self.path, self.destination)
+        except FileExistsError:
+            raise _exists(str(self.destination)) from None
+        except OSError as error:
+            if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}:
+                raise
+            self._claim_free_name()
+        else:
+            self.path.unlink()
+
+    def _claim_free_name(self) -> None:
+        # FAT, exFAT and some network drives have no hard links: claim the name, then replace it.
+        try:
+            os.close(os.open(self.destination, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            raise _exists(str(self.destination)) from None
+        self.path.replace(self.destination)
+
+
+def _exists(destination: str) -> OutputError:
+    return OutputError(
+        "the file already exists",
+        where=destination,
+        remedy="Choose another name, or allow overwriting.",
+    )
+
+
+def _grant_usual_permissions(path: Path) -> None:
+    """Temporary files are private; the result gets what any new file would have."""
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
