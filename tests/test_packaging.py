@@ -1,0 +1,108 @@
+"""What users install: the wheel, in an environment of its own, away from the checkout."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import av
+import pytest
+from synth import make_clip
+
+from vsr import __version__
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from the source archive as a release is."""
+    folder = tmp_path_factory.mktemp("dist")
+    # Isolation would download the build backend; the development tools include it.
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ``bin`` folder of an environment that has the wheel.
+
+    Installing torch again would cost a gigabyte and minutes, so the dependencies come from the
+    environment the tests run in: a ``.pth`` file appends its folder to the path. It comes after the
+    new environment's own packages, and ``.pth`` files inside it (such as the one that makes the
+    checkout importable, if it is installed editable) are not followed, so ``vsr`` can only be the
+    wheel's.
+    """
+    folder = tmp_path_factory.mktemp("clean") / "venv"
+    venv.create(folder, symlinks=os.name != "nt")
+    scripts = folder / ("Scripts" if os.name == "nt" else "bin")
+    python = scripts / "python"
+    command = [sys.executable, "-m", "pip", "--python", str(python), "install"]
+    command += ["--quiet", "--no-index", "--no-deps", str(wheel)]
+    subprocess.run(command, check=True, capture_output=True)
+    own = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
+    shared = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    (own / "dependencies.pth").write_text("\n".join(sorted(shared)) + "\n", encoding="utf-8")
+    return scripts
+
+
+def _output(command: list[str], cwd: Path | None = None) -> str:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VSR_"))}
+    done = subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_wheel_holds_what_it_must_and_nothing_else(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    info = f"fdiwn_vsr-{__version__}.dist-info"
+    assert {name.split("/")[0] for name in names} == {"vsr", "pipelines", info}
+    assert f"{info}/licenses/LICENSE" in names
+    assert "vsr/py.typed" in names
+    inside = {name for name in names if name.startswith("vsr/presets/")}
+    assert inside == {f"vsr/presets/{path.name}" for path in (ROOT / "presets").iterdir()}
+    weights = {name for name in names if name.startswith("vsr/models/weights/")}
+    assert {f"vsr/models/weights/fdiwn_x{scale}.safetensors" for scale in (2, 3, 4)} <= weights
+
+
+def test_installed_package_is_whole(installed: Path, tmp_path: Path) -> None:
+    code = """
+import importlib.metadata, importlib.resources, json, vsr
+from vsr.preset import find_presets
+print(json.dumps({
+    "file": vsr.__file__,
+    "version": importlib.metadata.version("fdiwn-vsr"),
+    "presets": {preset.name: str(preset.path) for preset in find_presets()},
+}))
+"""
+    facts = json.loads(_output([str(installed / "python"), "-c", code], cwd=tmp_path))
+    home = installed.parent.resolve()
+    assert Path(facts["file"]).resolve().is_relative_to(home)
+    assert facts["version"] == __version__
+    assert set(facts["presets"]) >= {"x2", "x3", "x4", "hevc", "x2-hevc"}
+    assert all(Path(path).resolve().is_relative_to(home) for path in facts["presets"].values())
+    assert _output([str(installed / "vsr"), "--version"], cwd=tmp_path).endswith(__version__)
+
+
+def test_installed_package_upscales(installed: Path, tmp_path: Path) -> None:
+    """The shipped weights, a shipped preset and sound, from a folder that knows no checkout."""
+    clip = make_clip(tmp_path / "in.mp4", width=48, height=32, frames=3, audio="aac")
+    command = [str(installed / "vsr"), "upscale", "in.mp4", "-s", "2", "-o", "out.mp4", "--quiet"]
+    _output(command, cwd=tmp_path)
+    with av.open(str(clip.path)) as source, av.open(str(tmp_path / "out.mp4")) as result:
+        video = result.streams.video[0]
+        assert (video.width, video.height) == (96, 64)
+        expected = [frame.time for frame in source.decode(video=0)]
+        assert [frame.time for frame in result.decode(video=0)] == pytest.approx(expected)
+        assert len(expected) == 3
+        assert len(result.streams.audio) == 1
