@@ -1,0 +1,170 @@
+"""A video's own samples to RGB and back, in float32 on tensors of any device.
+
+Everything follows ITU-T H.273 (which restates BT.601, BT.709, BT.2020): :mod:`vsr.media.quantize`
+scales codes, :mod:`vsr.media.chroma` resamples chroma, :mod:`vsr.media.matrix` has the matrices.
+Transfer characteristics are not undone: networks are trained on gamma-coded R'G'B'.
+
+RGB is nominally 0..255 whatever the bit depth and is **not clamped**: YUV codes that lie outside
+the RGB cube survive, so 4:4:4 (and grey, and RGB) planes of 8 to 16 bits come back exactly, and
+subsampled chroma does to within a code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from vsr.errors import InputError
+from vsr.media.chroma import downsample, upsample
+from vsr.media.matrix import coefficients, luma_weights
+from vsr.media.quantize import Scale, chroma_scale, full_scale, luma_scale
+from vsr.types import Color, ColorRange, FrameBatch, Matrix, PixelFormat
+
+__all__ = ["batch_to_rgb", "from_rgb", "to_rgb"]
+
+#: Plane numbers of R, G, B in FFmpeg's planar RGB formats.
+_GBR = (2, 0, 1)
+
+
+def to_rgb(
+    planes: Sequence[Tensor],
+    format: PixelFormat,  # noqa: A002
+    color: Color,
+) -> tuple[Tensor, Tensor | None]:
+    """Planes to RGB.
+
+    Args:
+        planes: one per plane of ``format``, ``(N, H_p, W_p)``, uint8 or uint16, on one device.
+        format: what the planes are.
+        color: how to read them: matrix and range, and the site where chroma is subsampled. RGB
+            formats need none of these; their range is full unless tagged as limited.
+
+    Returns:
+        ``(N, 3, H, W)`` float32 R'G'B', nominally 0..255, not clamped; and alpha, ``(N, 1, H, W)``
+        float32 in 0..255, or ``None`` if the format has none.
+
+    Raises:
+        InputError: something needed is unspecified, or the matrix has no linear inverse.
+    """
+    _check_planes(planes, format)
+    alpha = full_scale(format.bits).decode(planes[-1]).unsqueeze(1) if format.alpha else None
+    luma = _luma_scale(format, color)
+    count, height, width = planes[0].shape
+    rgb = torch.empty((count, 3, height, width), dtype=torch.float32, device=planes[0].device)
+    if _is_rgb(format, color):
+        for channel, plane in enumerate(_GBR):
+            rgb[:, channel] = luma.decode(planes[plane])
+        return rgb, alpha
+    y = luma.decode(planes[0])
+    if format.family == "gray":
+        rgb[:] = y.unsqueeze(1)
+        return rgb, alpha
+    matrix = coefficients(color.matrix)
+    scale = chroma_scale(format.bits, color.range, matrix.limited_codes)
+    differences = [
+        upsample(scale.decode(plane), format, color.site, (height, width)) for plane in planes[1:3]
+    ]
+    for channel, gains in enumerate(matrix.to_rgb):
+        _weighted_sum(y, differences, gains, out=rgb[:, channel])
+    return rgb, alpha
+
+
+def from_rgb(
+    rgb: Tensor,
+    alpha: Tensor | None,
+    format: PixelFormat,  # noqa: A002
+    color: Color,
+) -> tuple[Tensor, ...]:
+    """RGB to planes, rounded half up and clamped to the codes that ``format`` has.
+
+    Footroom and headroom of limited range are kept; a bit depth lower than the source's is rounded,
+    not dithered. Formats without alpha drop it, those with alpha get opaque if there is none.
+
+    Args:
+        rgb: ``(N, 3, H, W)`` float32 R'G'B', nominally 0..255.
+        alpha: ``(N, 1, H, W)`` float32 in 0..255, or ``None``.
+        format: of the planes wanted.
+        color: what their samples shall mean; as for :func:`to_rgb`. A grey picture is the luma of
+            ``color.matrix``.
+
+    Returns:
+        One tensor per plane of ``format``, ``(N, H_p, W_p)``, uint8 or uint16, contiguous.
+
+    Raises:
+        InputError: something needed is unspecified, or the matrix has no linear form.
+    """
+    rgb = rgb.to(torch.float32)
+    luma = _luma_scale(format, color)
+    planes: list[Tensor] = []
+    if _is_rgb(format, color):
+        channels = {plane: rgb[:, channel] for channel, plane in enumerate(_GBR)}
+        planes += [luma.encode_(channels[plane].clone()) for plane in range(3)]
+    else:
+        y = torch.empty_like(rgb[:, 0])
+        weights = (
+            luma_weights(color.matrix)
+            if format.family == "gray"
+            else coefficients(color.matrix).luma
+        )
+        torch.mul(rgb[:, 0], weights[0], out=y)
+        y.add_(rgb[:, 1], alpha=weights[1]).add_(rgb[:, 2], alpha=weights[2])
+        chroma: list[Tensor] = []
+        if format.family == "yuv":
+            matrix = coefficients(color.matrix)
+            scale = chroma_scale(format.bits, color.range, matrix.limited_codes)
+            signals = (*rgb.unbind(1), y)
+            for gain, plus, minus in matrix.differences:
+                difference = downsample(signals[plus] - signals[minus], format, color.site)
+                chroma.append(scale.encode_(difference.mul_(gain)))
+        planes += [luma.encode_(y), *chroma]
+    if format.alpha:
+        planes.append(_alpha_plane(rgb, alpha, full_scale(format.bits)))
+    return tuple(planes)
+
+
+def batch_to_rgb(batch: FrameBatch) -> tuple[Tensor, Tensor | None]:
+    """:func:`to_rgb` of a batch; on a CUDA device the current stream waits for its planes."""
+    if batch.ready is not None:
+        torch.cuda.current_stream(batch.planes[0].device).wait_event(batch.ready)
+    return to_rgb(batch.planes, batch.format, batch.color)
+
+
+def _is_rgb(format: PixelFormat, color: Color) -> bool:  # noqa: A002
+    """Planes G, B, R: RGB formats, and "YUV" 4:4:4 whose matrix is the identity (H.273)."""
+    if format.family == "yuv":
+        whole = format.log2_chroma_w == format.log2_chroma_h == 0
+        return whole and color.matrix is Matrix.RGB
+    return format.family == "rgb"
+
+
+def _luma_scale(format: PixelFormat, color: Color) -> Scale:  # noqa: A002
+    if format.family == "rgb" and color.range is ColorRange.UNSPECIFIED:
+        return full_scale(format.bits)
+    return luma_scale(format.bits, color.range)
+
+
+def _check_planes(planes: Sequence[Tensor], format: PixelFormat) -> None:  # noqa: A002
+    height, width = planes[0].shape[1:]
+    wanted = [format.plane_size(p, width, height) for p in range(format.planes)]
+    got = [tuple(plane.shape[1:]) for plane in planes]
+    if got != wanted:
+        raise InputError(f"planes of {format.name} must measure {wanted}, these are {got}")
+
+
+def _weighted_sum(
+    base: Tensor, terms: Sequence[Tensor], gains: Sequence[float], out: Tensor
+) -> None:
+    """``out = base + sum(gain * term)``, one pass per gain that is not zero."""
+    total = base
+    for term, gain in zip(terms, gains, strict=True):
+        if gain:
+            torch.add(total, term, alpha=gain, out=out)
+            total = out
+
+
+def _alpha_plane(rgb: Tensor, alpha: Tensor | None, scale: Scale) -> Tensor:
+    if alpha is None:
+        return scale.encode_(torch.full_like(rgb[:, 0], 255.0))
+    return scale.encode_(alpha[:, 0].to(torch.float32, copy=True))
