@@ -1,0 +1,65 @@
+"""SSIM as its authors' MATLAB code computes it.
+
+Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error visibility to structural
+similarity", IEEE Transactions on Image Processing 13(4), 2004: 11x11 Gaussian of sigma 1.5,
+K = (0.01, 0.03), L = 255, only where the window fits whole (``valid``), no down-sampling first.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d
+
+from vsr.errors import UsageError
+from vsr.metrics.psnr import comparable, rgb_to_y
+
+__all__ = ["ssim", "ssim_y"]
+
+_WINDOW = 11
+_SIGMA = 1.5
+_C1 = (0.01 * 255) ** 2
+_C2 = (0.03 * 255) ** 2
+
+
+def ssim(a: Tensor, b: Tensor, *, shave: int = 0) -> Tensor:
+    """Mean structural similarity of each pair of pictures, over all channels.
+
+    Args:
+        a: ``(N, C, H, W)`` or ``(C, H, W)`` in 0..255, any dtype.
+        b: the same shape.
+        shave: pixels left out at each edge.
+
+    Returns:
+        float64, ``(N,)`` or a scalar; 1 for identical pictures.
+
+    Raises:
+        UsageError: shapes differ, or less than an 11x11 window is left.
+    """
+    a, b = comparable(a, b, shave)
+    if min(a.shape[-2:]) < _WINDOW:
+        raise UsageError(f"SSIM needs {_WINDOW} pixels each way, {tuple(a.shape[-2:])} are left")
+    mean_a, mean_b, aa, bb, ab = (_blur(x) for x in (a, b, a * a, b * b, a * b))
+    mean_ab = mean_a * mean_b
+    squares = mean_a.square() + mean_b.square()
+    covariance = ab - mean_ab
+    variances = aa + bb - squares
+    luminance = (2 * mean_ab + _C1) / (squares + _C1)
+    structure = (2 * covariance + _C2) / (variances + _C2)
+    return (luminance * structure).mean(dim=(-3, -2, -1))
+
+
+def ssim_y(a: Tensor, b: Tensor, *, shave: int = 0) -> Tensor:
+    """:func:`ssim` of :func:`vsr.metrics.psnr.rgb_to_y`: the figure in super-resolution papers."""
+    return ssim(rgb_to_y(a), rgb_to_y(b), shave=shave)
+
+
+def _blur(x: Tensor) -> Tensor:
+    """Gaussian mean over the window, per channel; the outer product of two 1-D windows."""
+    offsets = torch.arange(_WINDOW, dtype=x.dtype, device=x.device) - _WINDOW // 2
+    window = torch.exp(-offsets.square() / (2 * _SIGMA**2))
+    window /= window.sum()
+    height, width = x.shape[-2:]
+    planes = x.reshape(-1, 1, height, width)
+    blurred = conv2d(conv2d(planes, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
+    return blurred.view(*x.shape[:-2], *blurred.shape[-2:])
