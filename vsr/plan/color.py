@@ -1,18 +1,19 @@
 """How source samples are read and how the result is tagged.
 
 Sources: ITU-T H.273 for the code points; for untagged files the convention that players follow,
-BT.601 below 720 lines and BT.709 from there on.
+BT.601 for SD and BT.709 for HD (720 lines, or 1280 columns with the black bars cut off).
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from vsr.errors import InputError
+from vsr.errors import InputError, UsageError
 from vsr.plan.notes import Notes
 from vsr.plan.request import Request
 from vsr.types import (
     ChromaSite,
+    CodecSpec,
     Color,
     ColorRange,
     Matrix,
@@ -49,10 +50,11 @@ _LABELS = {
     Matrix.ICTCP: "ICtCp",
 }
 
-# One linear 3x3 matrix on non-linear R'G'B' each; the rest need the transfer function in between.
+# One linear 3x3 matrix on non-linear R'G'B' each; the others mix in the transfer function or the
+# primaries.
 _READABLE = {
     *(Matrix.BT709, Matrix.FCC, Matrix.BT470BG, Matrix.SMPTE170M),
-    *(Matrix.SMPTE240M, Matrix.BT2020_NCL),
+    *(Matrix.SMPTE240M, Matrix.YCGCO, Matrix.BT2020_NCL),
 }
 _FROM_PRIMARIES = {
     Primaries.BT709: Matrix.BT709,
@@ -71,6 +73,8 @@ _CODEC_SITES = {
     "flv1": ChromaSite.CENTER,
     "dvvideo": ChromaSite.TOPLEFT,
 }
+# Neither ProRes frames nor QuickTime's nclc colour tag have a place for the range.
+_LIMITED_ONLY = {"prores"}
 
 
 def is_hdr(color: Color) -> bool:
@@ -90,7 +94,13 @@ def decide_color(video: VideoStreamInfo, request: Request, notes: Notes) -> Colo
 
     Raises:
         InputError: the samples are coded in a way that no 3x3 matrix undoes.
+        UsageError: a matrix or range was asked for and the source is RGB.
     """
+    if video.format.family == "rgb" and (request.matrix or request.range):
+        raise UsageError(
+            f"the source is RGB ({video.native_format}): there is no matrix or range to override",
+            where=f"{request.source}: stream {video.index}",
+        )
     matrix, matrix_why = _matrix(video, request)
     span, span_why = _range(video, request)
     if video.format.family == "yuv" and matrix not in _READABLE:
@@ -99,7 +109,7 @@ def decide_color(video: VideoStreamInfo, request: Request, notes: Notes) -> Colo
             where=f"{request.source}: stream {video.index}",
             remedy="If the tag is wrong, say how to read it: --color-matrix bt709 or bt2020.",
         )
-    why = matrix_why if matrix_why == span_why else f"{matrix_why}; range: {span_why}"
+    why = matrix_why if matrix_why == span_why else f"matrix {matrix_why}; range {span_why}"
     notes.why("colour", f"{matrix_label(matrix)} {span.name.lower()}", why)
     site, site_why = _site(video, request)
     if video.format.log2_chroma_w or video.format.log2_chroma_h:
@@ -116,14 +126,15 @@ def _matrix(video: VideoStreamInfo, request: Request) -> tuple[Matrix, str]:
     if tags.matrix not in (Matrix.UNSPECIFIED, Matrix.RGB):
         return tags.matrix, "as tagged"
     if tags.primaries in _FROM_PRIMARIES:
-        return _FROM_PRIMARIES[tags.primaries], "no matrix tag, chosen by the tagged primaries"
+        return _FROM_PRIMARIES[tags.primaries], "untagged, but the primaries are"
     if is_hdr(tags):
-        return Matrix.BT2020_NCL, "no matrix tag, but the transfer is PQ or HLG"
-    if video.height >= 720:
-        return Matrix.BT709, f"untagged, and {video.height} lines are HD"
+        return Matrix.BT2020_NCL, f"untagged, but the transfer is {tags.transfer.name}"
+    if video.height >= 720 or video.width >= 1280:
+        # The width tells for films whose black bars were cut off (1280x544).
+        return Matrix.BT709, f"untagged: {video.width}x{video.height} is HD"
     # The 525-line and 625-line variants are the same equations; the tag alone differs.
     matrix = Matrix.BT470BG if video.height in (288, 576) else Matrix.SMPTE170M
-    return matrix, f"untagged, and {video.height} lines are SD"
+    return matrix, f"untagged: {video.width}x{video.height} is SD"
 
 
 def _range(video: VideoStreamInfo, request: Request) -> tuple[ColorRange, str]:
@@ -134,8 +145,8 @@ def _range(video: VideoStreamInfo, request: Request) -> tuple[ColorRange, str]:
     if video.color.range is not ColorRange.UNSPECIFIED:
         return video.color.range, "as tagged"
     if video.codec in _STILL_CODECS:
-        return ColorRange.FULL, f"untagged, and {video.codec} is full range"
-    return ColorRange.LIMITED, "untagged, and video is limited range unless it says otherwise"
+        return ColorRange.FULL, f"untagged: {video.codec} is full"
+    return ColorRange.LIMITED, "untagged: limited is the rule"
 
 
 def _site(video: VideoStreamInfo, request: Request) -> tuple[ChromaSite, str]:
@@ -144,13 +155,15 @@ def _site(video: VideoStreamInfo, request: Request) -> tuple[ChromaSite, str]:
     if video.color.site is not ChromaSite.UNSPECIFIED:
         return video.color.site, "as tagged"
     if video.codec in _CODEC_SITES:
-        return _CODEC_SITES[video.codec], f"untagged; {video.codec} has it there"
+        return _CODEC_SITES[video.codec], f"untagged: {video.codec} has it there"
     if is_hdr(video.color) and video.color.primaries == Primaries.BT2020:
-        return ChromaSite.TOPLEFT, "untagged; BT.2020 HDR has it there (BT.2020 table 4)"
-    return ChromaSite.LEFT, "untagged; MPEG-2, H.264, HEVC and AV1 have it there by default"
+        return ChromaSite.TOPLEFT, "untagged: BT.2020 HDR has it there"
+    return ChromaSite.LEFT, "untagged: the default since MPEG-2"
 
 
-def result_tags(source: Color, read: PixelFormat, written: PixelFormat, notes: Notes) -> Color:
+def result_tags(
+    source: Color, read: PixelFormat, written: PixelFormat, spec: CodecSpec, notes: Notes
+) -> Color:
     """How the result's samples are written and tagged.
 
     Matrix and range are always stated, because a result of 720 lines or more would otherwise be
@@ -160,6 +173,7 @@ def result_tags(source: Color, read: PixelFormat, written: PixelFormat, notes: N
     Args:
         source: how the source is read (a decision, not tags).
         read, written: format of the source's frames and of the result's.
+        spec: the result's codec.
     """
     topleft = is_hdr(source) and source.primaries == Primaries.BT2020
     site = ChromaSite.TOPLEFT if topleft else ChromaSite.LEFT
@@ -175,4 +189,11 @@ def result_tags(source: Color, read: PixelFormat, written: PixelFormat, notes: N
             f"the source is RGB and {written.name} is not; players expect this",
         )
         return replace(tags, matrix=matrix, range=ColorRange.LIMITED)
+    if spec.codec in _LIMITED_ONLY and source.range is ColorRange.FULL:
+        notes.why(
+            "result colour",
+            f"{matrix_label(source.matrix)} limited",
+            f"{spec.codec} cannot say full range, and players take it for limited",
+        )
+        return replace(tags, range=ColorRange.LIMITED)
     return tags

@@ -42,6 +42,7 @@ def describe(plan: Plan) -> str:
     lines += _entry("picture", _picture(plan))
     lines += _entry("frames", _frames(plan))
     lines += _entry("model", _model(plan))
+    lines += _entry("device", _device(plan))
     lines += _entry("colour", _color(plan))
     lines += _entry("encoder", _encoder(plan))
     if plan.time_shift:
@@ -120,11 +121,13 @@ def _rate(rate: Fraction) -> str:
 
 def _model(plan: Plan) -> str:
     weights = f", weights {plan.model.weights}" if plan.model.weights else ""
-    return (
-        f"{plan.model.name} {plan.model.scale}x{weights}, {plan.dtype} on {plan.device} "
-        f"({plan.backend}), {plan.batch} frame{'s' if plan.batch > 1 else ''} a call, "
-        f"read by {plan.reader}"
-    )
+    return f"{plan.model.name} {plan.model.scale}x{weights}"
+
+
+def _device(plan: Plan) -> str:
+    backend = "" if plan.backend == plan.device else f" ({plan.backend})"
+    frames = "1 frame" if plan.batch == 1 else f"{plan.batch} frames"
+    return f"{plan.device}{backend}, {plan.dtype}, {frames} a call, read by {plan.reader}"
 
 
 def _color(plan: Plan) -> str:

@@ -24,8 +24,6 @@ __all__ = ["plan_encode"]
 
 _GOP_FRAMES = 250
 _GOP_SECONDS = 10.0
-# libvpx codes alpha as a second stream beside the first, for which MP4 has no place.
-_ALPHA_BESIDE = {"libvpx-vp9": ("webm", "mkv")}
 
 
 def plan_encode(
@@ -64,10 +62,10 @@ def plan_encode(
         video.format,
         size,
         spec,
+        container.name,
         notes,
         pix_fmt=request.pix_fmt or wishes.pix_fmt,
         bit_depth=wishes.bit_depth,
-        alpha=container.name in _ALPHA_BESIDE.get(spec.encoder, (container.name,)),
         codecs=codecs,
     )
     hdr = _hdr(video, spec, container, notes)
@@ -77,7 +75,7 @@ def plan_encode(
         format=chosen,
         options=_options(spec, scale, request, preset, wishes, notes),
         codec_tag="hvc1" if spec.codec == "hevc" and container.muxer in ("mp4", "mov") else None,
-        tags=result_tags(color, video.format, chosen, notes),
+        tags=result_tags(color, video.format, chosen, spec, notes),
         hdr=hdr,
         hdr_param=spec.hdr10 if hdr is not None else None,
         gop=_gop(wishes.gop_seconds, video.average_rate),
@@ -92,7 +90,7 @@ def _options(
     wishes: Preset,
     notes: Notes,
 ) -> tuple[tuple[str, str], ...]:
-    options = dict(wishes.options)
+    options: dict[str, str] = {}
     quality = request.quality if request.quality is not None else wishes.quality_at(scale)
     if spec.quality_option is not None and spec.quality_range is not None and quality is not None:
         low, high = spec.quality_range
@@ -112,7 +110,8 @@ def _options(
         options[spec.speed_option] = speed
     elif request.speed is not None:
         raise UsageError(f"{spec.name} has no choice of speeds", remedy="Leave --speed out.")
-    return tuple((options | dict(request.options)).items())
+    # Quality and speed first for the reader's sake; what was asked for option by option wins.
+    return tuple((options | dict(wishes.options) | dict(request.options)).items())
 
 
 def _quality_why(scale: int, spec: CodecSpec, request: Request, preset: Preset) -> str:

@@ -33,9 +33,9 @@ _DEFAULT_SCALE = 2
 _DEFAULT_MODEL = "fdiwn"
 
 
-def default_preset(request: Request) -> Preset:
-    """The preset used when none is named: that of the scale, ``x2`` unless asked otherwise."""
-    return load_preset(f"x{request.scale or _DEFAULT_SCALE}")
+def default_preset(scale: int | None) -> str:
+    """Name of the preset used when none is named: that of the scale, ``x2`` unless asked for."""
+    return f"x{scale or _DEFAULT_SCALE}"
 
 
 def make_plan(
@@ -47,7 +47,7 @@ def make_plan(
     containers: Mapping[str, ContainerSpec],
     models: Mapping[str, tuple[int, ...]],
     usable: Callable[[str], str | None],
-    facts: DeviceFacts,
+    device: DeviceFacts,
     codec_preset: Callable[[str], Preset] = load_preset,
 ) -> Plan:
     """Turn wishes into facts: the request's first, then the preset's, then defaults.
@@ -59,7 +59,7 @@ def make_plan(
         codecs, containers: the tables of :mod:`vsr.media`.
         models: scales of each row of the model table.
         usable: why a codec cannot run on this machine, ``None`` if it can.
-        facts: device, reader and what suits them.
+        device: the device, its reader and what suits them.
         codec_preset: the preset of a codec's own name, for wishes that nobody stated.
 
     Raises:
@@ -70,7 +70,10 @@ def make_plan(
         PresetError: the codec's preset cannot be loaded.
     """
     notes = Notes()
-    video = select_video(info, request, notes)
+    video = select_video(info, request.video_stream)
+    if len(info.videos) > 1:
+        why = f"one of {len(info.videos)}; another with --video-stream N"
+        notes.why("video stream", str(video.index), why)
     model = _model(request, preset, models)
     asked_codec = request.codec or preset.codec
     destination = request.destination or default_destination(
@@ -110,8 +113,8 @@ def make_plan(
         codec_preset=codec_preset(spec.name),
         codecs=codecs,
     )
-    if facts.why:
-        notes.why("device", facts.device, facts.why)
+    if device.why:
+        notes.why("device", device.device, device.why)
     deinterlace = _deinterlace(video, request.deinterlace or preset.deinterlace or "auto", notes)
     shift = _time_shift(video, request.trim, notes)
     _explain_picture(video, container, notes)
@@ -127,11 +130,11 @@ def make_plan(
         time_shift=shift,
         deinterlace=deinterlace,
         on_resize=request.on_resize or preset.on_resize or "error",
-        reader=facts.reader,
-        backend=facts.backend,
-        device=facts.device,
-        dtype=_dtype(request, preset, facts),
-        batch=request.batch or preset.batch or facts.batch,
+        reader=device.reader,
+        backend=device.backend,
+        device=device.device,
+        dtype=_dtype(request, preset, device),
+        batch=request.batch or preset.batch or device.batch,
         model=model,
         width=size[0],
         height=size[1],
@@ -159,8 +162,8 @@ def make_plan(
     return plan
 
 
-def select_video(info: MediaInfo, request: Request, notes: Notes | None = None) -> VideoStreamInfo:
-    """The stream that is upscaled: the one asked for, the default one, or the first.
+def select_video(info: MediaInfo, index: int | None = None) -> VideoStreamInfo:
+    """The stream that is upscaled: the one with that ``index``, the default one, or the first.
 
     Raises:
         InputError: the source has no moving picture.
@@ -169,20 +172,16 @@ def select_video(info: MediaInfo, request: Request, notes: Notes | None = None) 
     videos = info.videos
     if not videos:
         raise InputError("there is no video in it", where=info.path)
-    if request.video_stream is not None:
+    if index is not None:
         for video in videos:
-            if video.index == request.video_stream:
+            if video.index == index:
                 return video
         raise UsageError(
-            f"stream {request.video_stream} is no video",
+            f"stream {index} is no video",
             where=info.path,
             remedy=f"Video streams: {', '.join(str(v.index) for v in videos)}.",
         )
-    chosen = next((v for v in videos if "default" in v.dispositions), videos[0])
-    if notes is not None and len(videos) > 1:
-        how = "marked as default" if "default" in chosen.dispositions else "the first"
-        notes.why("video stream", str(chosen.index), f"{how} of {len(videos)}; --video-stream N")
-    return chosen
+    return next((v for v in videos if "default" in v.dispositions), videos[0])
 
 
 def _model(request: Request, preset: Preset, models: Mapping[str, tuple[int, ...]]) -> ModelPlan:
@@ -202,13 +201,13 @@ def _model(request: Request, preset: Preset, models: Mapping[str, tuple[int, ...
 
 
 def _dtype(
-    request: Request, preset: Preset, facts: DeviceFacts
+    request: Request, preset: Preset, device: DeviceFacts
 ) -> Literal["float32", "float16", "bfloat16"]:
-    dtype = request.dtype or preset.dtype or facts.dtypes[0]
-    if dtype not in facts.dtypes:
+    dtype = request.dtype or preset.dtype or device.dtypes[0]
+    if dtype not in device.dtypes:
         raise UsageError(
-            f"the {facts.backend} backend does not compute in {dtype}",
-            remedy=f"It computes in {', '.join(facts.dtypes)}.",
+            f"the {device.backend} backend does not compute in {dtype}",
+            remedy=f"It computes in {', '.join(device.dtypes)}.",
         )
     return dtype
 
@@ -259,5 +258,6 @@ def _explain_picture(video: VideoStreamInfo, container: ContainerSpec, notes: No
         notes.why(
             "time base",
             f"1/{container.time_base} s",
-            f"all that .{container.name} has: times are rounded to it (source {video.time_base} s)",
+            f"finer times do not fit into .{container.name}; the source's {video.time_base} s is "
+            "rounded to it",
         )

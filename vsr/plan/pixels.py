@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from vsr.errors import OutputError, UsageError
@@ -21,26 +21,30 @@ _SUBSAMPLINGS = {
 }
 
 
-def formats_of(spec: CodecSpec) -> tuple[PixelFormat, ...]:
-    """The codec's formats; those with alpha only where players honour it."""
-    formats = map(pixel_format, spec.pixel_formats)
-    return tuple(f for f in formats if spec.alpha or not f.alpha)
+# libvpx codes alpha as a second stream beside the first, for which MP4 has no place.
+_ALPHA_BESIDE = {"libvpx-vp9": ("webm", "mkv")}
+
+
+def formats_of(spec: CodecSpec, container: str) -> tuple[PixelFormat, ...]:
+    """The codec's formats in a container; those with alpha only where players honour it."""
+    alpha = spec.alpha and container in _ALPHA_BESIDE.get(spec.encoder, spec.containers)
+    return tuple(f for f in map(pixel_format, spec.pixel_formats) if alpha or not f.alpha)
 
 
 def bits_lost(source: PixelFormat, spec: CodecSpec) -> int:
     """Bits per sample that the deepest format of the codec lacks."""
-    return max(0, source.bits - max(f.bits for f in formats_of(spec)))
+    return max(0, source.bits - max(pixel_format(name).bits for name in spec.pixel_formats))
 
 
 def choose_format(
     source: PixelFormat,
     size: tuple[int, int],
     spec: CodecSpec,
+    container: str,
     notes: Notes,
     *,
     pix_fmt: str | None = None,
     bit_depth: int | None = None,
-    alpha: bool = True,
     codecs: Mapping[str, CodecSpec],
 ) -> PixelFormat:
     """The encoder's format that keeps most of the source's.
@@ -48,17 +52,17 @@ def choose_format(
     Args:
         source: format of the source's frames.
         size: width and height of the result.
-        spec: the codec.
+        spec: the codec, and ``container``: the container's name.
+        notes: gets the reason, and what is lost.
         pix_fmt: the format somebody asked for by name.
         bit_depth: bits per sample somebody asked for instead of the source's.
-        alpha: the container has a place for the codec's alpha channel.
         codecs: the codec table, to name those that would keep what is lost.
 
     Raises:
         UsageError: the format or bit depth asked for is none of this codec's.
         OutputError: the codec cannot take the result's size.
     """
-    offered = tuple(f for f in formats_of(spec) if alpha or not f.alpha)
+    offered = formats_of(spec, container)
     if pix_fmt is not None:
         return _asked_for(pix_fmt, source, size, spec, notes)
     wanted = source
@@ -76,7 +80,8 @@ def choose_format(
         raise OutputError(
             f"{spec.name} takes only even sizes and the result is {size[0]}x{size[1]}",
             remedy=_other_codecs(
-                (s for s in codecs.values() if not s.even), "Codecs that take it: "
+                {s.name: s.containers for s in codecs.values() if not s.even},
+                "Codecs that take it: ",
             ),
         )
     best = min(possible, key=lambda f: _loss(wanted, f, spec))
@@ -89,7 +94,7 @@ def choose_format(
         )
     elif best != source:
         notes.why("pixel format", best.name, _why(source, best, spec))
-    _report_losses(wanted, best, spec, notes, codecs)
+    _report_losses(wanted, best, spec, container, notes, codecs)
     return best
 
 
@@ -158,26 +163,30 @@ def _report_losses(
     source: PixelFormat,
     to: PixelFormat,
     spec: CodecSpec,
+    container: str,
     notes: Notes,
     codecs: Mapping[str, CodecSpec],
 ) -> None:
     # The first four entries of a loss, each with who would keep it.
     losses = [
-        (0, f"colour: {spec.name} is grey only here"),
-        (1, f"alpha channel: {spec.name} cannot carry it here"),
+        (0, f"colour: {spec.name} has none here"),
+        (1, f"alpha channel: {spec.name} in .{container} has none"),
         (2, f"bit depth: {source.bits} bits become {to.bits} in {spec.name}"),
         (3, f"chroma resolution: {_shape(source)} becomes {_shape(to)} in {spec.name}"),
     ]
     lost = _loss(source, to, spec)
     for place, sentence in losses:
         if lost[place]:
-            keepers = (
-                other
+            keepers = {
+                other.name: tuple(
+                    name
+                    for name in other.containers
+                    if not all(_loss(source, f, other)[place] for f in formats_of(other, name))
+                )
                 for other in codecs.values()
                 if not other.hardware
-                and any(not _loss(source, f, other)[place] for f in formats_of(other))
-            )
-            notes.lose(f"{sentence}. {_other_codecs(keepers, 'Kept by: ')}".rstrip())
+            }
+            notes.lose(f"{sentence}. {_other_codecs(keepers, 'Kept by ')}".rstrip())
 
 
 def _why(source: PixelFormat, to: PixelFormat, spec: CodecSpec) -> str:
@@ -196,9 +205,11 @@ def _shape(chosen: PixelFormat) -> str:
     return _SUBSAMPLINGS[chosen.log2_chroma_w, chosen.log2_chroma_h]
 
 
-def _other_codecs(specs: Iterable[CodecSpec], prefix: str) -> str:
+def _other_codecs(containers: Mapping[str, tuple[str, ...]], prefix: str) -> str:
+    """A sentence that lists codecs with the containers they do it in."""
     named = [
-        f"--codec {spec.name} ({', '.join('.' + name for name in spec.containers)})"
-        for spec in specs
+        f"--codec {name} ({', '.join('.' + ending for ending in endings)})"
+        for name, endings in containers.items()
+        if endings
     ]
     return prefix + ", ".join(named) + "." if named else ""

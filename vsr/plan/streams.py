@@ -40,7 +40,8 @@ def plan_streams(
 
 def title(stream: StreamInfo) -> str:
     """How messages name a stream: ``stream 3 (subtitle, ass, jpn)``."""
-    name = dict(stream.metadata).get("filename")
+    tags = dict(stream.metadata)
+    name = tags.get("filename") or (tags.get("handler_name") if stream.kind == "data" else None)
     facts = [stream.kind, stream.codec, stream.language, name]
     return f"stream {stream.index} ({', '.join(filter(None, facts))})"
 
@@ -90,7 +91,10 @@ def _audio(stream: StreamInfo, container: ContainerSpec, notes: Notes) -> Stream
         return _drop(stream, notes, why, "Use .mkv.")
     if encoder in _LOSSLESS_AUDIO:
         return StreamAction(stream, "convert", encoder, f"{why}; {encoder} keeps every sample")
-    notes.lose(f"{title(stream)}: re-encoded to {encoder}, since {why}. .mkv keeps more kinds.")
+    result = encoder.removeprefix("lib")
+    notes.lose(
+        f"{title(stream)}: re-encoded to {result}, since {why}. Use .mkv to copy more kinds."
+    )
     return StreamAction(stream, "convert", encoder, why)
 
 
@@ -122,4 +126,5 @@ def _data(
     quicktime = "mov" in info.container.split(",")
     if quicktime and info.chapters and tags.get("handler_name", "").strip() in _CHAPTER_HANDLERS:
         return StreamAction(stream, "drop", why="a chapter track; chapters are written anew")
-    return _drop(stream, notes, f".{container.name} cannot be given {stream.codec} data")
+    kind = "data of an unknown kind" if stream.codec == "unknown" else f"{stream.codec} data"
+    return _drop(stream, notes, f"{kind} cannot be written to .{container.name}")
