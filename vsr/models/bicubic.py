@@ -8,6 +8,7 @@ Super-resolution benchmarks make their low-resolution images with it, so a diffe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -97,6 +98,16 @@ class Bicubic(nn.Module):
         middle = resize_matrix(11, float(scale))[5 * scale : 6 * scale, 3:8]
         phases = np.einsum("ai,bj->abij", middle, middle).reshape(scale * scale, 1, 5, 5)
         self.register_buffer("kernel", torch.from_numpy(phases).float(), persistent=False)
+
+    @staticmethod
+    def state_shapes(name: str, scale: int) -> dict[str, tuple[int, ...]]:  # noqa: ARG004
+        """No weights."""
+        return {}
+
+    @classmethod
+    def from_state(cls, name: str, scale: int, state: Mapping[str, Tensor]) -> Bicubic:  # noqa: ARG003
+        """Build it; there is nothing to load."""
+        return cls(scale)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(N, C, H, W)`` to ``(N, C, scale * H, scale * W)``, floating point, not clamped."""

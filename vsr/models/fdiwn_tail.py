@@ -1,0 +1,86 @@
+"""FDIWN's two upsampling tails and its mean shift back, folded into one convolution."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - what everybody calls it
+from torch import Tensor, nn
+
+from vsr.models.fdiwn import CHANNELS, Fdiwn
+
+__all__ = ["Tail", "conv"]
+
+
+def conv(weight: Tensor, bias: Tensor | None = None) -> nn.Conv2d:
+    """A dense convolution that keeps the image's size, with these parameters."""
+    outputs, inputs, size, _ = weight.shape
+    made = nn.Conv2d(inputs, outputs, size, padding=size // 2, bias=bias is not None)
+    made.weight = nn.Parameter(weight.detach().clone())
+    if bias is not None:
+        made.bias = nn.Parameter(bias.detach().clone())
+    return made
+
+
+class Tail(nn.Module):
+    """Both upsampling tails and the mean shift back, as one 5x5 convolution with its border.
+
+    Two 3x3 convolutions without an activation between them are one 5x5 convolution, except within
+    one pixel of the border: there the first one's result is taken as zero outside the image,
+    which a 5x5 convolution cannot know. That ring is computed with the two 3x3 again.
+
+    Args:
+        net: the training form.
+        picture_mix: 3x3 matrix between the picture given here and the one the tail was trained on.
+    """
+
+    def __init__(self, net: Fdiwn, picture_mix: Tensor) -> None:
+        super().__init__()
+        s, phases = net.scale, net.scale**2
+        self.scale = s
+        input_widen = torch.einsum("ochw,ci->oihw", net.input_widen.weight.detach(), picture_mix)
+        first = (net.features_widen.weight.detach(), input_widen)
+        up = torch.cat([net.features_up.weight.detach(), net.input_up.weight.detach()], 1)
+        assert net.features_up.bias is not None  # noqa: S101 - for the type checker
+        assert net.input_up.bias is not None  # noqa: S101
+        assert net.input_widen.bias is not None  # noqa: S101
+        assert net.add_mean.bias is not None  # noqa: S101
+        bias = (net.features_up.bias + net.input_up.bias).detach()
+
+        # The mean shift mixes the three colours of each of the scale^2 phases.
+        mix = net.add_mean.weight.detach()[:, :, 0, 0]
+        up = torch.einsum("dc,cpihw->dpihw", mix, up.view(3, phases, -1, 3, 3)).flatten(0, 1)
+        bias = (mix @ bias.view(3, phases)).flatten()
+        bias = bias + net.add_mean.bias.detach().repeat_interleave(phases)
+
+        width, colours = first[0].shape[0], 3
+        widen = torch.zeros(2 * width, CHANNELS + colours, 3, 3)
+        widen[:width, :CHANNELS], widen[width:, CHANNELS:] = first
+        widen_bias = torch.cat([torch.zeros(width), net.input_widen.bias.detach()])
+        self.widen = conv(widen, widen_bias)
+        self.up = conv(up, bias)
+        self.whole = conv(_compose(up, widen), bias + up.sum((2, 3)) @ widen_bias)
+
+    def _exact(self, x: Tensor) -> Tensor:
+        out: Tensor = self.up(self.widen(x))
+        return out
+
+    def forward(self, features: Tensor, picture: Tensor) -> Tensor:
+        """``(N, C, H, W)`` and ``(N, 3, H, W)`` to ``(N, 3, scale * H, scale * W)``."""
+        x = torch.cat([features, picture], 1)
+        out = self.whole(x)
+        # Three input lines are what one border line depends on.
+        out[:, :, :1] = self._exact(x[:, :, :3])[:, :, :1]
+        out[:, :, -1:] = self._exact(x[:, :, -3:])[:, :, -1:]
+        out[:, :, :, :1] = self._exact(x[:, :, :, :3])[:, :, :, :1]
+        out[:, :, :, -1:] = self._exact(x[:, :, :, -3:])[:, :, :, -1:]
+        return F.pixel_shuffle(out, self.scale)
+
+
+def _compose(second: Tensor, first: Tensor) -> Tensor:
+    """The 5x5 weight of two 3x3 convolutions, one after the other; float64 inside."""
+    both = torch.zeros(second.shape[0], first.shape[1], 5, 5, dtype=torch.float64)
+    for y in range(3):
+        for x in range(3):
+            tap = torch.einsum("om,mihw->oihw", second[:, :, y, x].double(), first.double())
+            both[:, :, y : y + 3, x : x + 3] += tap
+    return both.float()
