@@ -11,7 +11,7 @@ from av.container import InputContainer
 from vsr.errors import InputError
 from vsr.media.av_errors import map_av_error
 
-__all__ = ["open_source"]
+__all__ = ["open_source", "video_stream"]
 
 # FFmpeg would "play" any text file as the screen of a terminal.
 _NOT_VIDEO = {"tty": "it is a text file", "bin": "it is not a media file"}
@@ -45,6 +45,23 @@ def open_source(path: str) -> InputContainer:
             f"{_NOT_VIDEO[container.format.name]}, not a video", where=path, remedy="Name a video."
         )
     return container
+
+
+def video_stream(container: InputContainer, index: int) -> av.VideoStream:
+    """The video stream with this index in the file.
+
+    Raises:
+        InputError: it is not a video stream, or no decoder knows it.
+    """
+    stream = container.streams[index] if 0 <= index < len(container.streams) else None
+    if not isinstance(stream, av.VideoStream) or stream.codec_context is None:
+        videos = ", ".join(str(s.index) for s in container.streams.video) or "none"
+        raise InputError(
+            f"stream {index} is not a video stream that can be decoded",
+            where=container.name,
+            remedy=f"Its video streams are: {videos}.",
+        )
+    return stream
 
 
 def _check_file(path: str) -> None:

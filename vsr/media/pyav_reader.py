@@ -1,0 +1,282 @@
+"""The reader that works everywhere: PyAV (FFmpeg) decoding on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from types import TracebackType
+from typing import Self, cast
+
+import av
+import av.error
+from av.container import InputContainer
+from av.stream import Discard, Stream
+
+from vsr.errors import DecodeError, InputError
+from vsr.media.av_errors import map_av_error
+from vsr.media.batching import Batcher
+from vsr.media.deinterlace import Deinterlacer
+from vsr.media.reader import ReadRequest, ReadStats
+from vsr.media.side_packets import SidePackets
+from vsr.media.source import open_source, video_stream
+from vsr.media.timestamps import frame_pts, has_packet_pts
+from vsr.types import PIXEL_FORMATS, FrameBatch, SidePacket
+
+__all__ = ["PyAVReader"]
+
+# Seconds to seek before the wanted frame, one try after the other: MPEG-TS, MPEG-PS and open GOPs
+# in MP4 land too late at first.
+_BACK_OFFS = (0, 1, 2, 5, 10, 30)
+
+# A demuxer that fails so often in a row will not recover.
+_MOST_FAILURES = 100
+
+
+class PyAVReader:
+    """See :class:`vsr.media.reader.Reader`.
+
+    A whole file is read in one demux loop. A part of one is read by seeking to its first frame,
+    while a second demuxer collects the other streams' packets (:mod:`vsr.media.side_packets`).
+    """
+
+    def __init__(self, request: ReadRequest) -> None:
+        self._request = request
+        self._stats = ReadStats(side_packets=dict.fromkeys(request.side_streams, 0))
+        self._container: InputContainer | None = None
+        self._packets = 0  # video packets seen, discarded ones included
+        self._shown = 0  # video packets that promised a frame
+        self._last_end = Fraction(0)  # latest end of any packet seen, in seconds
+
+    @property
+    def stats(self) -> ReadStats:
+        """What happened so far."""
+        return self._stats
+
+    @classmethod
+    def available(cls) -> str | None:
+        """``None``: PyAV is a dependency and a CPU is always there."""
+        return None
+
+    def __enter__(self) -> Self:
+        self._open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._container is not None:
+            self._container.close()
+
+    @property
+    def _open_container(self) -> InputContainer:
+        if self._container is None:
+            raise RuntimeError("the reader must be entered before it is iterated over")
+        return self._container
+
+    def _open(self) -> None:
+        if self._container is not None:
+            self._container.close()
+        self._container = open_source(self._request.path)
+        self._stream = video_stream(self._container, self._request.video.index)
+        # FFmpeg's default is slice threading, which most files cannot use.
+        self._stream.thread_type = "AUTO"
+        self._time_base = self._stream.time_base or self._request.video.time_base
+
+    def __iter__(self) -> Iterator[FrameBatch | SidePacket]:
+        batcher = Batcher(self._request, self._stats, self._time_base)
+        for event in self._part(batcher) if self._request.trim else self._whole():
+            if isinstance(event, SidePacket):
+                self._stats.side_packets[event.stream] += 1
+                yield event
+            else:
+                yield from batcher.add(event)
+        yield from batcher.finish()
+        self._close_the_books(batcher)
+
+    def _whole(self) -> Iterator[av.VideoFrame | SidePacket]:
+        """Frames and side packets of the whole file."""
+        return self._frames_and_packets(frozenset(self._request.side_streams))
+
+    def _part(self, batcher: Batcher) -> Iterator[av.VideoFrame | SidePacket]:
+        """The same of a part: frames may begin before it and end with the first one behind it."""
+        trim = self._request.trim
+        start = None if trim.start is None else trim.start * self._time_base
+        end = None if trim.end is None else trim.end * self._time_base
+        with SidePackets(self._request.path, self._request.side_streams, start, end) as side:
+            for frame in self._frames_from(trim.start):
+                if frame.pts is not None:
+                    yield from side.until(frame.pts * self._time_base)
+                yield frame
+                if batcher.end is not None:
+                    end = batcher.end * self._time_base
+                    break
+            yield from side.rest(end)
+
+    def _frames_from(self, start: int | None) -> Iterator[av.VideoFrame]:
+        """Frames from ``start``, or some before it, to the end of the file."""
+        if start is not None and has_packet_pts(self._open_container):
+            # bwdif looks at the frame before, so that must have been decoded too.
+            wanted = start - 1 if self._request.deinterlace else start
+            for seconds in _BACK_OFFS:
+                self._stats.corrupt_packets = self._stats.concealed_frames = 0
+                try:
+                    target = wanted - round(seconds / self._time_base)
+                    self._open_container.seek(target, stream=self._stream, backward=True)
+                except av.error.FFmpegError:
+                    break
+                frames = self._frames()
+                first = next(frames, None)
+                if first is not None and first.pts is not None and first.pts <= wanted:
+                    yield first
+                    yield from frames
+                    return
+            self._open()
+        yield from self._frames()
+
+    def _frames(self) -> Iterator[av.VideoFrame]:
+        return cast("Iterator[av.VideoFrame]", self._frames_and_packets(frozenset()))
+
+    def _frames_and_packets(self, wanted: frozenset[int]) -> Iterator[av.VideoFrame | SidePacket]:
+        """Frames, and the packets of the streams ``wanted``, from where the demuxer stands."""
+        events = self._decoded(wanted)
+        return self._deinterlaced(events) if self._request.deinterlace else events
+
+    def _decoded(self, wanted: frozenset[int]) -> Iterator[av.VideoFrame | SidePacket]:
+        for packet in self._demuxed(wanted):
+            # Not packet.stream_index: that is 0 in the empty packets at the end.
+            index = packet.stream.index
+            if index == self._stream.index:
+                yield from self._decode(cast("av.Packet[av.VideoStream]", packet))
+            elif packet.size and index in wanted:
+                yield SidePacket(index, packet)
+
+    def _demuxed(self, wanted: frozenset[int]) -> Iterator[av.Packet[Stream]]:
+        """Packets until the end of the file, and one empty packet that drains the decoder.
+
+        Sound and subtitles are looked at even if nobody wants them: when they end together with
+        the video, the file is whole.
+        """
+        container = self._open_container
+        watched = [
+            s
+            for s in container.streams
+            if s.index in wanted or s.index == self._stream.index or s.type in ("audio", "subtitle")
+        ]
+        for stream in container.streams:
+            if stream not in watched:
+                stream.discard = Discard.all
+        failures = 0
+        while True:
+            try:
+                for packet in container.demux(watched):
+                    failures = 0
+                    if packet.size and packet.pts is not None:
+                        end = (packet.pts + (packet.duration or 0)) * packet.time_base
+                        self._last_end = max(self._last_end, end)
+                    yield packet
+                return
+            except av.error.FFmpegError as error:
+                failures += 1
+                self._stats.corrupt_packets += 1
+                if failures >= _MOST_FAILURES:
+                    raise map_av_error(error, self._request.path, "read on", DecodeError) from error
+
+    def _decode(self, packet: av.Packet[av.VideoStream]) -> list[av.VideoFrame]:
+        """Frames that are finished with this packet; an empty packet gives all the rest."""
+        self._packets += packet.size > 0
+        self._shown += frame_pts(packet) is not None
+        try:
+            frames = packet.decode()
+        except av.error.FFmpegError:
+            self._stats.corrupt_packets += self._is_wanted(packet.pts)
+            return []
+        self._stats.concealed_frames += sum(f.is_corrupt and self._is_wanted(f.pts) for f in frames)
+        return frames
+
+    def _is_wanted(self, pts: int | None) -> bool:
+        trim = self._request.trim
+        if pts is None:
+            return True
+        return (trim.start is None or pts >= trim.start) and (trim.end is None or pts < trim.end)
+
+    def _deinterlaced(
+        self, events: Iterator[av.VideoFrame | SidePacket]
+    ) -> Iterator[av.VideoFrame | SidePacket]:
+        shape: tuple[int, int, str] | None = None
+        bwdif: Deinterlacer | None = None
+        flagged = False
+        for event in events:
+            if isinstance(event, SidePacket):
+                yield event
+                continue
+            flagged |= event.interlaced_frame
+            if bwdif is None or shape != (event.width, event.height, event.format.name):
+                if bwdif is not None:
+                    yield from bwdif.flush()
+                shape = (event.width, event.height, event.format.name)
+                bwdif = self._deinterlacer(event)
+            yield from bwdif.push(event)
+        if bwdif is not None:
+            yield from bwdif.flush()
+            if not flagged:
+                self._stats.warnings.append(
+                    "No frame is flagged as interlaced; all were deinterlaced all the same."
+                )
+
+    def _deinterlacer(self, first: av.VideoFrame) -> Deinterlacer:
+        """A deinterlacer for frames like ``first``.
+
+        Where frames are flagged, unflagged ones between them (film in a broadcast) stay as they
+        are; where none is, the request means all of them.
+        """
+        native = first.format.name
+        planar = native in PIXEL_FORMATS or native.startswith("yuvj")
+        return Deinterlacer(
+            self._request.path,
+            native if planar else self._request.video.format.name,
+            self._time_base,
+            every_frame=not first.interlaced_frame,
+        )
+
+    def _close_the_books(self, batcher: Batcher) -> None:
+        """Say what is missing, and raise if everything is."""
+        warnings, path = self._stats.warnings, self._request.path
+        if self._stats.frames == 0:
+            if self._stats.corrupt_packets:
+                raise DecodeError(
+                    f"none of {self._packets} video packets could be decoded",
+                    where=path,
+                    remedy="Check with a player whether the file is whole.",
+                )
+            raise InputError("the requested part holds no frame", where=path)
+        if batcher.scaled:
+            video = self._request.video
+            warnings.append(
+                f"{batcher.scaled} frames had another size or format and were scaled to "
+                f"{video.width}x{video.height} {video.format.name}."
+            )
+        if batcher.end is None and self._request.trim.start is None:
+            warnings.extend(self._missing())
+
+    def _missing(self) -> Iterator[str]:
+        """What the container announced and the file did not hold."""
+        container, stream = self._open_container, self._stream
+        lost = self._shown - self._stats.frames - self._stats.corrupt_packets
+        if lost > 0 and has_packet_pts(container) and not self._request.video.interlaced:
+            yield f"{lost} video packets gave no frame."
+        if "mp4" in container.format.name and self._packets < stream.frames:
+            yield (
+                f"The file is cut short: it announces {stream.frames} video packets, but only "
+                f"{self._packets} could be read."
+            )
+        elif container.duration is not None and self._last_end:
+            start = Fraction(container.start_time or 0, av.time_base)
+            announced = start + Fraction(container.duration, av.time_base)
+            if announced - self._last_end > max(Fraction(1, 2), announced / 20):
+                yield (
+                    f"The file is cut short: it announces {float(announced - start):.2f} s, but "
+                    f"ends after {float(self._last_end - start):.2f} s."
+                )

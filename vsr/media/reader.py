@@ -1,0 +1,138 @@
+"""The way in: what every reader promises, and the table of readers.
+
+A reader gives the frames of one video stream as batches of tensors, and between them the untouched
+packets of the streams that are carried along, in the order in which the file interleaves them.
+Whatever decodes the pictures (a CPU, NVDEC, DALI), side packets come from PyAV's demuxer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib import import_module
+from types import TracebackType
+from typing import Literal, Protocol, Self, cast
+
+from vsr.errors import BackendError, UsageError
+from vsr.types import Color, FrameBatch, SidePacket, Trim, VideoStreamInfo
+
+__all__ = ["READERS", "ReadRequest", "ReadStats", "Reader", "open_reader"]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRequest:
+    """What is to be read, and how. It pickles.
+
+    Attributes:
+        path: the file.
+        video: the stream that is decoded, as :func:`vsr.media.probe.probe` found it; frames are
+            held to its size and format.
+        batch: frames per batch; the last batch may be smaller.
+        color: passed on in every batch; ``None``: the stream's tags as they are.
+        trim: the part that is wanted, as :func:`vsr.media.timestamps.snap_trim` gives it.
+        deinterlace: run bwdif, one frame per frame.
+        on_resize: what to do when the picture size or format changes inside the file: raise, or
+            scale to ``video``'s size.
+        side_streams: indices of the streams whose packets are wanted.
+    """
+
+    path: str
+    video: VideoStreamInfo
+    batch: int = 1
+    color: Color | None = None
+    trim: Trim = field(default_factory=Trim)
+    deinterlace: bool = False
+    on_resize: Literal["error", "scale"] = "error"
+    side_streams: tuple[int, ...] = ()
+
+
+@dataclass(slots=True)
+class ReadStats:
+    """What happened so far; complete once iteration has ended.
+
+    Attributes:
+        frames: frames given.
+        corrupt_packets: packets that the demuxer or decoder refused.
+        concealed_frames: frames given although the decoder flagged them as damaged.
+        invented_pts: frames without a timestamp, which got the previous frame's plus its step.
+        moved_pts: frames whose timestamp was not after the previous one's, moved to one tick
+            after it.
+        side_packets: packets given of each side stream.
+        warnings: everything odd, one sentence each.
+    """
+
+    frames: int = 0
+    corrupt_packets: int = 0
+    concealed_frames: int = 0
+    invented_pts: int = 0
+    moved_pts: int = 0
+    side_packets: dict[int, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+class Reader(Protocol):
+    """Reads one :class:`ReadRequest`, once, in one thread.
+
+    Iteration gives :class:`~vsr.types.FrameBatch` and :class:`~vsr.types.SidePacket`. Frames come
+    in presentation order with strictly increasing pts, none is left out, and the decoder is
+    drained at the end. Batches may be on any device; :attr:`vsr.types.FrameBatch.ready` then says
+    when they may be read. Side packets come in the order of the file.
+
+    Raises (while entering or iterating):
+        InputError: the file cannot be opened or read, the requested part has no frame, or the
+            picture changes its size and ``on_resize`` is ``error``.
+        DecodeError: the decoder gave up.
+        BackendError: the device failed.
+    """
+
+    def __init__(self, request: ReadRequest) -> None: ...
+
+    @property
+    def stats(self) -> ReadStats:
+        """What happened so far."""
+        ...
+
+    @classmethod
+    def available(cls) -> str | None:
+        """``None`` if this reader can run on this machine, else the reason why not."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    def __iter__(self) -> Iterator[FrameBatch | SidePacket]: ...
+
+
+#: name -> "module:Class"; imported when named.
+READERS: dict[str, str] = {
+    "pyav": "vsr.media.pyav_reader:PyAVReader",
+}
+
+
+def open_reader(name: str, request: ReadRequest) -> Reader:
+    """The reader called ``name`` for ``request``, to be used in a ``with`` statement.
+
+    Raises:
+        UsageError: there is no such reader.
+        BackendError: it cannot run on this machine; the error says why.
+    """
+    if name not in READERS:
+        raise UsageError(
+            f"there is no reader called {name!r}", remedy=f"Choose one of {', '.join(READERS)}."
+        )
+    module, _, attribute = READERS[name].partition(":")
+    reader = cast("type[Reader]", getattr(import_module(module), attribute))
+    reason = reader.available()
+    if reason is not None:
+        raise BackendError(
+            f"the reader {name!r} cannot run here: {reason}",
+            where=request.path,
+            remedy="Choose another reader; `vsr doctor` lists those that work here.",
+        )
+    return reader(request)

@@ -1,0 +1,124 @@
+"""Packets of the streams that are carried along, for a part of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import av
+import av.error
+from av.stream import Disposition, Stream
+
+from vsr.errors import DecodeError
+from vsr.media.av_errors import map_av_error
+from vsr.media.source import open_source
+from vsr.types import SidePacket
+
+if TYPE_CHECKING:
+    AnyPacket = av.Packet[Stream]
+
+__all__ = ["SidePackets"]
+
+# Streams are interleaved less far apart than this; once a packet lies so many seconds behind the
+# end, no other stream has one before it.
+_INTERLEAVING = Fraction(10)
+
+
+class SidePackets:
+    """Demuxes a file from its beginning and gives the side packets of a span of time.
+
+    A second demuxer, because a reader that seeks would miss a subtitle that was shown before the
+    place it lands at and is still on screen, or sound that is stored earlier than its pictures.
+
+    What belongs to the span: packets that begin in it, and subtitles that are on screen in it.
+    """
+
+    def __init__(
+        self, path: str, streams: Sequence[int], start: Fraction | None, end: Fraction | None
+    ) -> None:
+        """Open the file.
+
+        Args:
+            path: the file.
+            streams: indices of the wanted streams.
+            start: seconds on the file's clock (pts times time base), ``None``: the beginning.
+            end: seconds on the file's clock, exclusive, ``None``: the end of the file.
+        """
+        self._path, self._start, self._end = path, start, end
+        self._container = open_source(path)
+        self._streams = [self._container.streams[index] for index in streams]
+        self._packets = self._span()
+        self._next = next(self._packets, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._container.close()
+
+    def until(self, time: Fraction) -> Iterator[SidePacket]:
+        """The packets not yet given that are stored before one that begins at ``time`` or later."""
+        while self._next is not None:
+            at = _time(self._next)
+            if at is not None and at >= time:
+                return
+            yield from self._take()
+
+    def rest(self, end: Fraction | None) -> Iterator[SidePacket]:
+        """All other packets of the span, which ends at ``end`` after all (``None``: as given)."""
+        if end is not None:
+            self._end = end
+        while self._next is not None:
+            at = _time(self._next)
+            if self._end is not None and at is not None and at >= self._end:
+                self._next = next(self._packets, None)
+            else:
+                yield from self._take()
+
+    def _take(self) -> Iterator[SidePacket]:
+        if self._next is not None:
+            yield SidePacket(self._next.stream_index, self._next)
+            self._next = next(self._packets, None)
+
+    def _span(self) -> Iterator[AnyPacket]:
+        covers = {s.index for s in self._streams if s.disposition & Disposition.attached_pic}
+        waiting = {s.index for s in self._streams if s.type != "attachment"} - covers
+        try:
+            for packet in self._container.demux(self._streams):
+                at = _time(packet)
+                if packet.size == 0:
+                    continue
+                if packet.stream_index in covers:  # belongs to the whole file
+                    covers.remove(packet.stream_index)
+                    yield packet
+                elif self._end is not None and at is not None and at >= self._end:
+                    waiting.discard(packet.stream_index)
+                    if at >= self._end + _INTERLEAVING:
+                        return
+                elif self._begins_late_enough(packet, at):
+                    yield packet
+                if not waiting and not covers:
+                    return
+        except av.error.FFmpegError as error:
+            raise map_av_error(error, self._path, "read the other streams", DecodeError) from error
+
+    def _begins_late_enough(self, packet: AnyPacket, at: Fraction | None) -> bool:
+        if self._start is None or at is None or at >= self._start:
+            return True
+        return (
+            packet.stream.type == "subtitle"
+            and at + (packet.duration or 0) * packet.time_base > self._start
+        )
+
+
+def _time(packet: AnyPacket) -> Fraction | None:
+    """Seconds on the file's clock."""
+    ticks = packet.pts if packet.pts is not None else packet.dts
+    return None if ticks is None else ticks * packet.time_base

@@ -1,0 +1,138 @@
+"""When frames are shown: timestamps read off packets, and requested times snapped to them."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from fractions import Fraction
+
+import av
+import av.error
+from av.container import InputContainer
+from av.stream import Discard
+
+from vsr.errors import InputError
+from vsr.media.av_errors import av_errors
+from vsr.media.source import open_source, video_stream
+from vsr.types import Trim
+
+__all__ = ["DEEPEST_REORDER", "frame_pts", "has_packet_pts", "snap_trim"]
+
+#: No standard reorders frames further than this.
+DEEPEST_REORDER = 16
+
+
+def has_packet_pts(container: InputContainer) -> bool:
+    """Whether packets tell when frames are shown; AVI stores no presentation timestamps."""
+    return container.format.name != "avi"
+
+
+def frame_pts(packet: av.Packet[av.VideoStream]) -> int | None:
+    """Timestamp of the frame that will come out of ``packet``.
+
+    ``None`` if none will: the packet only flushes, is cut away by an edit list, is a hidden VP8 or
+    VP9 reference frame, or carries no timestamp.
+    """
+    if packet.size == 0 or packet.is_discard or _is_hidden(packet):
+        return None
+    return packet.pts
+
+
+def _is_hidden(packet: av.Packet[av.VideoStream]) -> bool:
+    """Whether the packet holds nothing but a frame that is not shown.
+
+    ``show_frame`` is bit 4 of the first byte in VP8 (RFC 6386, 9.1). In VP9 it follows the frame
+    marker, the profile, ``show_existing_frame`` and ``frame_type`` (bitstream specification, 6.2);
+    several frames in one packet (a superframe, annex B) include one that is shown.
+    """
+    codec = packet.stream.codec_context.codec.canonical_name
+    if codec == "vp8":
+        return not memoryview(packet)[0] & 0x10
+    if codec == "vp9":
+        data = memoryview(packet)
+        if data[-1] & 0xE0 == 0xC0:
+            return False
+        at = 2 if data[0] & 0x30 == 0x30 else 3  # profile 3 has one more bit
+        show_existing, show = data[0] >> at & 1, data[0] >> (at - 2) & 1
+        return not show_existing and not show
+    return False
+
+
+def snap_trim(
+    path: str,
+    video_index: int,
+    start: Fraction | None = None,
+    end: Fraction | None = None,
+    frames: int | None = None,
+) -> Trim:
+    """The frames that a request in seconds means.
+
+    The file is scanned without decoding (AVI has to be decoded) until the end of the part is known.
+
+    Args:
+        path: the file.
+        video_index: the video stream.
+        start: seconds after the first frame, as a player's clock shows them; the first frame
+            wanted is the first one shown at that time or later. ``None``: the first of all.
+        end: seconds after the first frame; frames shown at that time or later are not wanted.
+        frames: no more frames than this.
+
+    Returns:
+        The part, with every bound a timestamp of an existing frame. ``end`` is ``None`` if the part
+        reaches to the last frame, ``start`` if it begins with the first one.
+
+    Raises:
+        InputError: no frame lies in that part, or the file cannot be read.
+    """
+    if start is None and end is None and frames is None:
+        return Trim()
+    found: list[int] = []  # sorted
+    low = high = 0
+    with open_source(path) as container, av_errors(path, "scan the file"):
+        stream = video_stream(container, video_index)
+        tick = stream.time_base or Fraction(1, av.time_base)
+        for pts in _timestamps(container, stream):
+            at = bisect_left(found, pts)
+            if at < len(found) and found[at] == pts:
+                continue
+            found.insert(at, pts)
+            low = 0 if start is None else bisect_left(found, found[0] + start / tick)
+            high = len(found) if end is None else bisect_left(found, found[0] + end / tick)
+            if frames is not None:
+                high = min(high, low + frames)
+            # Frames that are shown before this one may still come, but not from further away.
+            if len(found) > high + DEEPEST_REORDER:
+                break
+    if not found:
+        raise InputError("no frame of the video has a timestamp", where=path)
+    if low >= high:
+        length = float((found[-1] - found[0]) * tick)
+        raise InputError(
+            f"the requested part holds no frame: the last frame is shown at {length:.3f} s",
+            where=path,
+            remedy="Choose another start, end or number of frames.",
+        )
+    return Trim(
+        start=found[low] if low else None,
+        end=found[high] if high < len(found) else None,
+        frames=frames,
+    )
+
+
+def _timestamps(container: InputContainer, stream: av.VideoStream) -> Iterator[int]:
+    """Timestamps of the stream's frames, nearly in order."""
+    for other in container.streams:
+        if other.index != stream.index:
+            other.discard = Discard.all
+    decoded = not has_packet_pts(container)
+    for packet in container.demux(stream):
+        if not decoded:
+            pts = frame_pts(packet)
+            if pts is not None:
+                yield pts
+            continue
+        try:
+            frames = packet.decode()
+        except av.error.FFmpegError:  # the reader counts it; here only times matter
+            continue
+        yield from (frame.pts for frame in frames if frame.pts is not None)
