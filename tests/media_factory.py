@@ -222,7 +222,7 @@ def plan_for(
     destination: str | None = "out.mp4",
     *,
     preset: Preset | str | None = None,
-    usable: Any = lambda name: None,
+    problem: str | None = None,
     device: DeviceFacts | None = None,
     **wishes: Any,
 ) -> Plan:
@@ -236,7 +236,7 @@ def plan_for(
         codecs=CODECS,
         containers=CONTAINERS,
         models=MODELS,
-        usable=usable,
+        usable=lambda _: problem,
         device=device or DeviceFacts(),
     )
 

@@ -1,0 +1,87 @@
+"""The planner over the real tables of codecs and containers, and over real files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from media_factory import MODELS, media, video
+
+from vsr.errors import InputError
+from vsr.media.codecs import CODECS
+from vsr.media.containers import CONTAINERS
+from vsr.media.matrix import MATRICES
+from vsr.media.probe import probe
+from vsr.plan import MATRIX_NAMES, DeviceFacts, Request, describe, make_plan
+from vsr.plan.color import _READABLE
+from vsr.preset import find_presets, load_preset
+from vsr.types import MediaInfo, Plan
+
+
+def plan(info: MediaInfo, destination: str | None, preset: str, **wishes: object) -> Plan:
+    return make_plan(
+        info,
+        Request(source=info.path, destination=destination, **wishes),  # type: ignore[arg-type]
+        load_preset(preset),
+        codecs=CODECS,
+        containers=CONTAINERS,
+        models=MODELS,
+        usable=lambda _: None,
+        device=DeviceFacts(),
+    )
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_every_codec_has_a_preset_it_can_follow(codec: str, scale: int) -> None:
+    spec = CODECS[codec]
+    preset = load_preset(codec)
+    assert preset.codec == codec
+    made = plan(media(), f"out.{spec.containers[0]}", codec, scale=scale)
+    options = dict(made.encode.options)
+    for option in (spec.quality_option, spec.speed_option):
+        assert option is None or option in options
+    if spec.quality_range is not None:
+        low, high = spec.quality_range
+        assert low <= (preset.quality_at(scale) or -1) <= high
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_every_container_gets_its_usual_codec(container: str) -> None:
+    spec = CONTAINERS[container]
+    made = plan(media(), f"out{spec.extensions[0]}", "x2")
+    assert (made.container, made.encode.name) == (container, spec.default_codec)
+
+
+@pytest.mark.parametrize("name", [preset.name for preset in find_presets()])
+def test_every_shipped_preset_plans_an_ordinary_file(name: str) -> None:
+    made = plan(media(path="film.avi"), None, name)
+    assert made.given_up == ()
+
+
+def test_both_floors_agree_on_the_matrices_that_can_be_read() -> None:
+    assert {matrix for matrix in MATRICES if matrix.name != "RGB"} == _READABLE
+    assert set(MATRIX_NAMES.values()) <= _READABLE
+
+
+def test_planning_real_files(reference: Path) -> None:
+    planned = 0
+    for path in sorted([*reference.glob("clips/*"), *reference.glob("nasty/*")]):
+        try:
+            info = probe(str(path))
+        except InputError:
+            assert path.name == "g02_truncated_no_moov.mp4"
+            continue
+        for preset in ("x2", "x3-hevc"):
+            made = plan(info, None, preset)
+            assert {a.stream.index for a in made.streams} | {made.video.index} == {
+                s.index for s in info.streams
+            }
+            assert max(map(len, describe(made).splitlines()[2:])) <= 100
+            planned += 1
+    assert planned >= 2 * 36
+
+
+def test_a_video_nobody_can_hold_is_not_planned_silently() -> None:
+    made = plan(media(video(fmt="yuva444p12le", dolby_vision=True)), "out.mp4", "x2")
+    assert len(made.given_up) == 2
