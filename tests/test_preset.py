@@ -100,7 +100,7 @@ def test_mistakes_name_file_and_key(folder: Path, text: str, where: str, said: s
 def test_unknown_names_get_a_suggestion(folder: Path) -> None:
     with pytest.raises(PresetError, match="Did you mean 'x2-hevc'"):
         load_preset("x2-hevcc")
-    with pytest.raises(PresetError, match="Known presets: .*archive"):
+    with pytest.raises(PresetError, match=r"Known presets: .*archive"):
         load_preset("zzzzzz")
     with pytest.raises(PresetError, match="no such preset file"):
         load_preset("./nothing.toml")
