@@ -21,6 +21,7 @@ from vsr.errors import InputError
 from vsr.media.av_errors import map_av_error
 from vsr.media.repack import native_range, repack_for
 from vsr.media.source import open_source
+from vsr.media.timestamps import DEEPEST_REORDER, frame_pts, has_packet_pts
 from vsr.types import (
     PIXEL_FORMATS,
     Chapter,
@@ -51,13 +52,8 @@ _INTERLACED_ORDERS, _TOP_FIRST_ORDERS = (2, 3, 4, 5), (2, 5)
 _SITES = {"mjpeg": ChromaSite.CENTER, "mpeg1video": ChromaSite.CENTER}
 
 _DOLBY_VISION_TAGS = {"dvh1", "dvhe", "dva1", "dvav", "dav1"}
-# Where packets do not tell how many frames will come out: AVI has no presentation timestamps, VP8
-# packets may be hidden frames, MPEG-4 packets may hold two frames or none.
-_UNTIMED, _UNEVEN = {"avi"}, {"vp8", "mpeg4"}
-
-# No standard reorders frames further than this, so that many timestamps at the end of a partial
-# sample may have gaps that later packets would have filled.
-_DEEPEST_REORDER = 16
+# MPEG-4 packets may hold two frames or none.
+_UNEVEN = {"mpeg4"}
 
 
 def probe(path: str) -> MediaInfo:
@@ -160,10 +156,10 @@ class _Prober:
                     sample.errors += 1
 
     def _look_at(self, packet: av.Packet[av.VideoStream], sample: _Sample) -> None:
-        if not packet.is_discard:
-            sample.packets += 1
-            if packet.pts is not None:
-                sample.pts.append(packet.pts)
+        pts = frame_pts(packet)
+        if pts is not None:
+            sample.pts.append(pts)
+        sample.packets += 1
         if len(sample.frames) < _FRAMES:
             try:
                 sample.frames += packet.decode()
@@ -218,15 +214,16 @@ class _Prober:
         fmt = repack.format if repack is not None else PIXEL_FORMATS["gbrp"]
         pts = sorted(set(sample.pts))
         if not self.reached_end:
-            pts = pts[:-_DEEPEST_REORDER]
+            # Later packets may fill gaps between the last ones.
+            pts = pts[:-DEEPEST_REORDER]
         if pts:
             common["start"] = pts[0]
         rate = None if is_cover else _rate(stream, pts, self.reached_end)
         exact = (
             self.reached_end
-            and self.container.format.name not in _UNTIMED
+            and has_packet_pts(self.container)
             and common["codec"] not in _UNEVEN
-            and 0 < sample.packets == len(pts)
+            and 0 < len(sample.pts) == len(pts)
         )
         order = context.field_order
         kinds = {data.type for data in _side_data(sample.frames)}
@@ -244,8 +241,8 @@ class _Prober:
             or any(frame.interlaced_frame for frame in sample.frames),
             top_field_first=order in _TOP_FIRST_ORDERS or order not in _INTERLACED_ORDERS,
             variable_rate=_is_variable(pts),
-            frames=sample.packets if exact else _estimate_frames(stream, rate, self.container),
-            frames_exact=exact,
+            frames=1 if is_cover else len(pts) if exact else self._estimate(stream, rate),
+            frames_exact=exact or is_cover,
             hdr=_hdr(sample.frames),
             dolby_vision=(context.codec_tag or "") in _DOLBY_VISION_TAGS
             or bool(kinds & {SideDataType.DOVI_METADATA, SideDataType.DOVI_RPU_BUFFER}),
@@ -253,6 +250,18 @@ class _Prober:
                 kinds & {SideDataType.DYNAMIC_HDR_PLUS, SideDataType.DYNAMIC_HDR_VIVID}
             ),
         )
+
+    def _estimate(self, stream: av.VideoStream, rate: Fraction | None) -> int | None:
+        """Number of frames as far as the container tells."""
+        if stream.frames:
+            return stream.frames
+        if rate is None:
+            return None
+        if stream.duration is not None and stream.time_base is not None:
+            return round(stream.duration * stream.time_base * rate)
+        if self.container.duration is not None:
+            return round(Fraction(self.container.duration, av.time_base) * rate)
+        return None
 
 
 def _codec_name(stream: Stream) -> str:
@@ -302,20 +311,6 @@ def _rate(stream: av.VideoStream, pts: Sequence[int], whole: bool) -> Fraction |
         if abs(claim / seen - 1) <= slack:
             return claim
     return seen.limit_denominator(1001)
-
-
-def _estimate_frames(
-    stream: av.VideoStream, rate: Fraction | None, container: InputContainer
-) -> int | None:
-    if stream.frames:
-        return stream.frames
-    if rate is None:
-        return None
-    if stream.duration is not None and stream.time_base is not None:
-        return round(stream.duration * stream.time_base * rate)
-    if container.duration is not None:
-        return round(Fraction(container.duration, av.time_base) * rate)
-    return None
 
 
 def _color(
