@@ -223,21 +223,22 @@ def plan_for(
     *,
     preset: Preset | str | None = None,
     problem: str | None = None,
-    device: DeviceFacts | None = None,
+    facts: DeviceFacts | None = None,
     **wishes: Any,
 ) -> Plan:
     """A plan by the small tables above."""
     info = info or media()
-    chosen = preset or default_preset(wishes.get("scale"))
+    request = Request(source=info.path, destination=destination, **wishes)
+    chosen = load_preset(preset) if isinstance(preset, str) else preset
     return make_plan(
         info,
-        Request(source=info.path, destination=destination, **wishes),
-        load_preset(chosen) if isinstance(chosen, str) else chosen,
+        request,
+        chosen or default_preset(request),
         codecs=CODECS,
         containers=CONTAINERS,
         models=MODELS,
         usable=lambda _: problem,
-        device=device or DeviceFacts(),
+        facts=facts or DeviceFacts(),
     )
 
 
