@@ -49,7 +49,8 @@ class SidePackets:
         self._path, self._start, self._end = path, start, end
         self._container = open_source(path)
         self._streams = [self._container.streams[index] for index in streams]
-        self._packets = self._span()
+        # Without streams, PyAV would demux all of them.
+        self._packets = self._span() if self._streams else iter(())
         self._next = next(self._packets, None)
 
     def __enter__(self) -> Self:
