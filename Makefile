@@ -3,7 +3,7 @@
 #   PYTHON       the interpreter that .venv is made with (3.11 or newer)
 #   TORCH_FLAGS  extra pip options for torch alone, such as the --index-url of a CPU or CUDA build
 #   PIP_FLAGS    extra pip options for everything
-#   ARGS         extra pytest options:  make test ARGS='-k color -x'
+#   ARGS         options for `make test` (pytest's) and `make bench`: make test ARGS='-k color -x'
 
 PYTHON ?= python3
 TORCH_FLAGS ?=
@@ -51,6 +51,9 @@ lint: setup  ## check style, types and the floors between modules
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+bench: setup  ## measure frames per second on this machine
+	$(BIN)/python benchmarks/speed.py $(ARGS)
 
 clean:  ## remove what was built here, .venv included
 	rm -rf $(VENV) build dist demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
