@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 from vsr.errors import OutputError
@@ -56,13 +56,7 @@ class AtomicFile:
             if not overwrite:
                 raise _exists(destination)
         with av_errors(destination, "create a temporary file in the folder", OutputError):
-            handle, name = tempfile.mkstemp(
-                prefix=f".{self.destination.stem[:64]}.",
-                suffix=f".part{self.destination.suffix}",
-                dir=folder,
-            )
-            os.close(handle)
-        self.path = Path(name)
+            self.path = _create_beside(self.destination)
 
     def commit(self) -> int:
         """Flush the file to the disk and give it its name; returns its size in bytes.
@@ -72,7 +66,6 @@ class AtomicFile:
                 may not be replaced.
         """
         with av_errors(self.destination, "finish the file", OutputError):
-            _grant_usual_permissions(self.path)
             _sync(self.path)
             size = self.path.stat().st_size
             if self._overwrite:
@@ -116,11 +109,12 @@ def _exists(destination: str) -> OutputError:
     )
 
 
-def _grant_usual_permissions(path: Path) -> None:
-    """Temporary files are private; the result gets what any new file would have."""
-    mask = os.umask(0)
-    os.umask(mask)
-    path.chmod(0o666 & ~mask)
+def _create_beside(destination: Path) -> Path:
+    # Not tempfile's: those are private to the user, the result is to be like any new file.
+    name = f".{destination.stem[:64]}.{secrets.token_hex(4)}.part{destination.suffix}"
+    path = destination.with_name(name)
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    return path
 
 
 def _sync(path: Path) -> None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import io
 import struct
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 
 import av

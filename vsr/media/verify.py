@@ -1,0 +1,170 @@
+"""The written file, read back: is it what it must be?"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import av
+from av.container import InputContainer
+from av.stream import Stream
+
+from vsr.errors import VerifyError
+from vsr.media.av_errors import av_errors
+from vsr.media.remux import Lane, is_pause
+
+__all__ = ["verify"]
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the file has of one stream."""
+
+    times: array[int] = field(default_factory=lambda: array("q"))
+    packets: int = 0
+    bytes: int = 0
+
+
+def verify(
+    path: Path,
+    where: str,
+    size: tuple[int, int],
+    video: int,
+    times: Sequence[int],
+    time_base: Fraction,
+    lanes: Sequence[Lane],
+) -> int:
+    """Read ``path`` back and compare it with what was written.
+
+    Every frame has its packet with the right presentation time (to half a tick of the file's
+    time base), every other stream has all its packets, and the first and last frame decode at
+    the right size.
+
+    Args:
+        path: the file.
+        where: what to call it in errors.
+        size: width and height of the pictures.
+        video: index of the video stream in the file.
+        times: expected presentation times, rising, in ticks of ``time_base``.
+        time_base: seconds per tick of ``times``.
+        lanes: the other streams.
+
+    Returns:
+        The number of frames found.
+
+    Raises:
+        VerifyError: something differs; it names the first difference.
+    """
+    with av_errors(where, "read the written file back", VerifyError):
+        with av.open(str(path)) as container:
+            stream = _video_stream(container, video, where)
+            found = _demux(container, stream)
+            _compare_times(found[video].times, stream, times, time_base, where)
+            for lane in lanes:
+                _compare_lane(found.get(lane.stream.index, _Found()), lane, where)
+        with av.open(str(path)) as container:
+            _decode_ends(container, video, size, found[video].times, where)
+    return len(times)
+
+
+def _video_stream(container: InputContainer, video: int, where: str) -> Stream:
+    if video < len(container.streams) and container.streams[video].type == "video":
+        return container.streams[video]
+    raise VerifyError(f"stream {video} of the written file is not video", where=where)
+
+
+def _demux(container: InputContainer, video: Stream) -> dict[int, _Found]:
+    found: dict[int, _Found] = {stream.index: _Found() for stream in container.streams}
+    for packet in container.demux():
+        entry = found.setdefault(packet.stream_index, _Found())
+        if packet.size == 0 or is_pause(packet, packet.stream.type):
+            continue
+        entry.packets += 1
+        entry.bytes += packet.size
+        if packet.stream_index == video.index and not packet.is_discard:
+            entry.times.append(packet.pts if packet.pts is not None else -1)
+    ordered = found[video.index]
+    ordered.times = array("q", sorted(ordered.times))
+    return found
+
+
+def _compare_times(
+    found: Sequence[int],
+    stream: Stream,
+    expected: Sequence[int],
+    time_base: Fraction,
+    where: str,
+) -> None:
+    tick = stream.time_base or Fraction(1, av.time_base)
+    # Rounding to ticks must not be worse than that; if source ticks fit exactly, it is exact.
+    ratio = time_base / tick
+    exact = ratio.denominator == 1
+    for index, (have, want) in enumerate(zip_longest(found, expected)):
+        if have is None:
+            raise VerifyError(
+                f"frame {index} of {len(expected)} is missing: the file has {len(found)} frames",
+                where=where,
+            )
+        if want is None:
+            raise VerifyError(
+                f"the file has {len(found)} frames instead of {len(expected)}", where=where
+            )
+        target = want * ratio
+        if have != target if exact else abs(have - target) * 2 > 1:
+            raise VerifyError(
+                f"frame {index} is at {float(have * tick):.6f} s instead of "
+                f"{float(want * time_base):.6f} s",
+                where=where,
+            )
+
+
+def _compare_lane(found: _Found, lane: Lane, where: str) -> None:
+    source, tally = lane.action.stream, lane.tally
+    name = f"{source.kind} stream {source.index}"
+    if lane.action.codec.startswith(("pcm_", "adpcm_")):
+        # Uncompressed sound has no packets of its own: every container cuts it differently.
+        if found.bytes != tally.bytes:
+            raise VerifyError(
+                f"{name} has {found.bytes} bytes instead of {tally.bytes}", where=where
+            )
+    elif found.packets != tally.packets:
+        raise VerifyError(
+            f"{name} has {found.packets} packets instead of {tally.packets}", where=where
+        )
+
+
+def _decode_ends(
+    container: InputContainer,
+    video: int,
+    size: tuple[int, int],
+    times: Sequence[int],
+    where: str,
+) -> None:
+    stream: Any = container.streams[video]
+    stream.thread_type = "AUTO"
+    first = next(iter(container.decode(stream)), None)
+    _check_frame(first, times[0], size, "first", where)
+    last = None
+    # The index may lead behind the last key frame that helps: then from the start.
+    for target in (times[-1], times[0]):
+        container.seek(target, stream=stream, backward=True)
+        for frame in container.decode(stream):
+            last = frame
+        if last is not None and last.pts == times[-1]:
+            break
+    _check_frame(last, times[-1], size, "last", where)
+
+
+def _check_frame(frame: Any, pts: int, size: tuple[int, int], name: str, where: str) -> None:
+    if frame is None or frame.pts != pts:
+        raise VerifyError(f"the {name} frame of the written file does not decode", where=where)
+    if (frame.width, frame.height) != size:
+        raise VerifyError(
+            f"the {name} frame is {frame.width}x{frame.height} instead of {size[0]}x{size[1]}",
+            where=where,
+        )

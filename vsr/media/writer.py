@@ -1,0 +1,254 @@
+"""The way out: frames and packets in, a verified file under its final name out."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from math import lcm
+from types import TracebackType
+from typing import Any, Self
+
+import av
+import av.error
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+
+from vsr.errors import OutputError
+from vsr.media.atomic import AtomicFile
+from vsr.media.audio import AudioLane
+from vsr.media.av_errors import av_errors
+from vsr.media.containers import CONTAINERS
+from vsr.media.encoder import VideoEncoder
+from vsr.media.remux import (
+    Lane,
+    add_attachment,
+    add_copy,
+    add_cover,
+    chapters,
+    cover_packet,
+    describe_stream,
+    file_metadata,
+    preview,
+)
+from vsr.media.source import open_source
+from vsr.media.subtitles import SubtitleLane
+from vsr.media.verify import verify
+from vsr.types import FrameBatch, Plan, SidePacket, StreamAction
+
+__all__ = ["WriteResult", "Writer"]
+
+# Larger movie time scales make QuickTime's 32-bit durations overflow within hours.
+_MAX_MOVIE_TIMESCALE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """What was written.
+
+    Attributes:
+        frames: read back from the file, or encoded where verification was off.
+        bytes: size of the file.
+        verified: whether it was read back.
+        warnings: everything odd, one sentence each.
+    """
+
+    frames: int
+    bytes: int
+    verified: bool
+    warnings: tuple[str, ...]
+
+
+class Writer:
+    """Writes the result of a plan. A context manager, used by one thread.
+
+    ::
+
+        with Writer(plan) as writer:
+            for item in work:
+                writer.mux(item) if isinstance(item, SidePacket) else writer.write(item)
+            result = writer.finish()
+
+    Leaving the block before :meth:`finish` has returned removes the temporary file and touches
+    nothing else. Encoder, header and all streams are set up on entry, so that settings which
+    cannot work fail before the first frame.
+
+    Raises (on entry):
+        OutputError: the destination cannot be written, or the container refuses a stream.
+        EncodeError: the encoder refuses its settings.
+        InputError: the source cannot be opened again for its stream parameters.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._container = CONTAINERS[plan.container]
+        self._lanes: dict[int, Lane] = {}
+        self._output: OutputContainer | None = None
+        self._source: InputContainer | None = None
+        self._file: AtomicFile | None = None
+
+    def __enter__(self) -> Self:
+        plan = self._plan
+        self._file = AtomicFile(plan.destination, overwrite=plan.overwrite, source=plan.source)
+        try:
+            self._source = open_source(plan.source)
+            with av_errors(plan.destination, "write the file", OutputError):
+                self._output = av.open(
+                    str(self._file.path),
+                    "w",
+                    format=self._container.muxer,
+                    container_options=self._muxer_options(),
+                )
+                self._start(self._output, self._source)
+        except BaseException:
+            self._abandon()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._abandon()
+
+    def write(self, batch: FrameBatch) -> None:
+        """Encode frames: planes on the CPU in the plan's format and size, in order.
+
+        Raises:
+            EncodeError: the frames are not what the plan says, or the encoder failed.
+            OutputError: the file cannot be written (the disk is full).
+        """
+        for packet in self._encoder.encode(batch):
+            self._mux(packet)
+
+    def mux(self, packet: SidePacket) -> None:
+        """Write a packet of another stream, which is consumed; those not planned are ignored.
+
+        Raises:
+            OutputError: the file cannot be written (the disk is full).
+        """
+        lane = self._lanes.get(packet.stream)
+        if lane is not None:
+            for ready in lane.take(packet.packet):
+                self._mux(ready)
+
+    def finish(self) -> WriteResult:
+        """Write what is left, verify the file, and give it its name.
+
+        Raises:
+            OutputError: the file cannot be written, or its name was taken meanwhile.
+            EncodeError: the encoder failed.
+            VerifyError: what was written is not what it must be; it is removed.
+        """
+        plan, file, output = self._plan, self._file, self._output
+        if file is None or output is None:
+            raise OutputError("the writer is not open", where=plan.destination)
+        for packet in self._encoder.flush():
+            self._mux(packet)
+        if not self._encoder.times:
+            raise OutputError("there was no frame to write", where=plan.destination)
+        for lane in self._lanes.values():
+            for packet in lane.flush():
+                self._mux(packet)
+        self._output = None
+        with av_errors(plan.destination, "finish the file", OutputError):
+            output.close()
+        frames = len(self._encoder.times)
+        if plan.verify:
+            frames = verify(
+                file.path,
+                plan.destination,
+                (plan.width, plan.height),
+                self._encoder.stream.index,
+                self._encoder.times,
+                self._encoder.time_base,
+                list(self._lanes.values()),
+            )
+        size = file.commit()
+        warnings = tuple(text for lane in self._lanes.values() for text in lane.warnings())
+        return WriteResult(frames, size, plan.verify, warnings)
+
+    def _start(self, output: OutputContainer, source: InputContainer) -> None:
+        plan = self._plan
+        actions = [action for action in plan.streams if action.action != "drop"]
+        pictures, begins = preview(
+            source,
+            [action.stream.index for action in actions if action.stream.is_cover],
+            [action.stream.index for action in actions if action.stream.kind == "audio"],
+        )
+        in_order: list[StreamAction | None] = [None, *actions]
+        in_order.sort(key=lambda a: plan.video.index if a is None else a.stream.index)
+        for action in in_order:
+            if action is None:
+                self._encoder = VideoEncoder(output, plan)
+                describe_stream(self._encoder.stream, plan.video, same_samples=False)
+            elif action.action != "attach" and not action.stream.is_cover:
+                begin = begins.get(action.stream.index)
+                self._lanes[action.stream.index] = self._lane(output, source, action, begin)
+        # Covers and attachments last: readers count them behind the streams that have packets.
+        covers = []
+        for action in actions:
+            stream, index = source.streams[action.stream.index], action.stream.index
+            if action.action == "attach":
+                add_attachment(output, stream, action, pictures.get(index))
+            elif action.stream.is_cover and index in pictures:
+                covers.append((add_cover(output, stream, action), pictures[index]))
+        if plan.chapters:
+            output.set_chapters(chapters(plan))
+        if plan.metadata:
+            output.metadata.update(file_metadata(plan))
+        output.start_encoding()
+        for cover, picture in covers:
+            output.mux(cover_packet(cover, picture))
+
+    def _lane(
+        self,
+        output: OutputContainer,
+        source: InputContainer,
+        action: StreamAction,
+        begin: Fraction | None,
+    ) -> Lane:
+        stream: Any = source.streams[action.stream.index]
+        plan = self._plan
+        if action.action == "copy":
+            return add_copy(output, stream, action, plan, self._container, begin)
+        if action.stream.kind == "subtitle":
+            return SubtitleLane(output, stream, action, plan.time_shift)
+        return AudioLane(output, stream, action, plan.time_shift)
+
+    def _muxer_options(self) -> dict[str, str]:
+        plan, options = self._plan, dict(self._plan.container_options)
+        if self._container.time_base is not None:
+            # Matroska's muxer would move every stream if one began before zero.
+            options.setdefault("avoid_negative_ts", "disabled")
+        else:
+            # Start offsets stand in the edit list, in ticks of the movie: they are to be exact.
+            video = plan.video.time_base.denominator
+            rates = [a.stream.sample_rate or 1 for a in plan.streams if a.action != "drop"]
+            common = lcm(video, *rates)
+            options.setdefault(
+                "movie_timescale", str(common if common <= _MAX_MOVIE_TIMESCALE else video)
+            )
+        return options
+
+    def _mux(self, packet: Packet[Any]) -> None:
+        if self._output is None:
+            raise OutputError("the writer is not open", where=self._plan.destination)
+        with av_errors(self._plan.destination, "write the file", OutputError):
+            self._output.mux(packet)
+
+    def _abandon(self) -> None:
+        """Close everything and remove the temporary file; nothing is left of it after a commit."""
+        if self._file is not None:
+            # Removed before it is closed, so that no time goes into completing it.
+            self._file.discard()
+        if self._output is not None:
+            output, self._output = self._output, None
+            # The file is gone already, and what stopped the writing is being raised.
+            with suppress(av.error.FFmpegError, OSError):
+                output.close()
+        if self._source is not None:
+            self._source.close()
+            self._source = None
