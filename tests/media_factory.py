@@ -223,22 +223,21 @@ def plan_for(
     *,
     preset: Preset | str | None = None,
     problem: str | None = None,
-    facts: DeviceFacts | None = None,
+    device: DeviceFacts | None = None,
     **wishes: Any,
 ) -> Plan:
     """A plan by the small tables above."""
     info = info or media()
-    request = Request(source=info.path, destination=destination, **wishes)
-    chosen = load_preset(preset) if isinstance(preset, str) else preset
+    chosen = preset or default_preset(wishes.get("scale"))
     return make_plan(
         info,
-        request,
-        chosen or default_preset(request),
+        Request(source=info.path, destination=destination, **wishes),
+        load_preset(chosen) if isinstance(chosen, str) else chosen,
         codecs=CODECS,
         containers=CONTAINERS,
         models=MODELS,
         usable=lambda _: problem,
-        facts=facts or DeviceFacts(),
+        device=device or DeviceFacts(),
     )
 
 

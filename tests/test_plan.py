@@ -22,7 +22,7 @@ from media_factory import (
 )
 
 from vsr.errors import InputError, OutputError, StrictError, UsageError
-from vsr.plan import DeviceFacts, Request, default_destination, describe, plan_to_dict, select_video
+from vsr.plan import DeviceFacts, default_destination, describe, plan_to_dict, select_video
 from vsr.preset import Preset, load_preset
 from vsr.types import PIXEL_FORMATS, ChromaSite, ColorRange, Matrix, Plan, Trim
 
@@ -121,10 +121,9 @@ def test_a_source_without_moving_pictures() -> None:
 
 def test_the_default_video_stream_or_the_one_asked_for() -> None:
     info = media(video(0), video(1, dispositions=("default",)), video(2))
-    nobody = Request(source="in.mp4")
-    assert select_video(info, nobody).index == 1
-    assert select_video(info, Request(source="in.mp4", video_stream=2)).index == 2
-    assert select_video(media(video(0), video(1)), nobody).index == 0
+    assert select_video(info).index == 1
+    assert select_video(info, 2).index == 2
+    assert select_video(media(video(0), video(1))).index == 0
     plan = plan_for(info)
     assert [(a.stream.index, a.action) for a in plan.streams] == [(0, "drop"), (2, "drop")]
     assert len(plan.given_up) == 2
@@ -262,10 +261,10 @@ def test_the_devices_facts_arrive_unless_overruled() -> None:
         batch=4,
         why="found",
     )
-    plan = plan_for(facts=facts)
+    plan = plan_for(device=facts)
     assert (plan.reader, plan.backend, plan.device) == ("nvdec", "cuda", "cuda:0")
     assert (plan.dtype, plan.batch, why(plan, "device")) == ("float16", 4, "cuda:0: found")
-    plan = plan_for(facts=facts, dtype="float32", batch=2)
+    plan = plan_for(device=facts, dtype="float32", batch=2)
     assert (plan.dtype, plan.batch) == ("float32", 2)
 
 

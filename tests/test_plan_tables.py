@@ -27,7 +27,7 @@ def plan(info: MediaInfo, destination: str | None, preset: str, **wishes: object
         containers=CONTAINERS,
         models=MODELS,
         usable=lambda _: None,
-        facts=DeviceFacts(),
+        device=DeviceFacts(),
     )
 
 

@@ -34,17 +34,17 @@ _SCALES = (2, 3, 4)
 _DEFAULT_MODEL = "fdiwn"
 
 
-def default_preset(request: Request) -> Preset:
-    """The preset used when none is named: that of the scale, ``x2`` unless asked otherwise.
+def default_preset(scale: int | None) -> str:
+    """Name of the preset used when none is named: that of the scale, ``x2`` unless asked for.
 
     Raises:
         UsageError: there is none for that scale.
-        PresetError: the user's own preset of that name is malformed.
     """
-    scale = request.scale or _DEFAULT_SCALE
+    if scale is None:
+        return f"x{_DEFAULT_SCALE}"
     if scale not in _SCALES:
         raise UsageError(f"cannot scale by {scale}", remedy="Scales are 2, 3 and 4.")
-    return load_preset(f"x{scale}")
+    return f"x{scale}"
 
 
 def make_plan(
@@ -56,7 +56,7 @@ def make_plan(
     containers: Mapping[str, ContainerSpec],
     models: Mapping[str, tuple[int, ...]],
     usable: Callable[[str], str | None],
-    facts: DeviceFacts,
+    device: DeviceFacts,
     codec_preset: Callable[[str], Preset] = load_preset,
 ) -> Plan:
     """Turn wishes into facts: the request's first, then the preset's, then defaults.
@@ -68,7 +68,7 @@ def make_plan(
         codecs, containers: the tables of :mod:`vsr.media`.
         models: scales of each row of the model table.
         usable: why a codec cannot run on this machine, ``None`` if it can.
-        facts: the device, its reader and what suits them.
+        device: the device, its reader and what suits them.
         codec_preset: the preset of a codec's own name, for wishes that nobody stated.
 
     Raises:
@@ -79,7 +79,7 @@ def make_plan(
         PresetError: the codec's preset cannot be loaded.
     """
     notes = Notes()
-    video = select_video(info, request)
+    video = select_video(info, request.video_stream)
     if len(info.videos) > 1:
         why = f"one of {len(info.videos)}; another with --video-stream N"
         notes.why("video stream", str(video.index), why)
@@ -122,8 +122,8 @@ def make_plan(
         codec_preset=codec_preset(spec.name),
         codecs=codecs,
     )
-    if facts.why:
-        notes.why("device", facts.device, facts.why)
+    if device.why:
+        notes.why("device", device.device, device.why)
     deinterlace = _deinterlace(video, request.deinterlace or preset.deinterlace or "auto", notes)
     shift = _time_shift(video, request.trim, notes)
     _explain_picture(video, container, notes)
@@ -139,11 +139,11 @@ def make_plan(
         time_shift=shift,
         deinterlace=deinterlace,
         on_resize=request.on_resize or preset.on_resize or "error",
-        reader=facts.reader,
-        backend=facts.backend,
-        device=facts.device,
-        dtype=_dtype(request, preset, facts),
-        batch=request.batch or preset.batch or facts.batch,
+        reader=device.reader,
+        backend=device.backend,
+        device=device.device,
+        dtype=_dtype(request, preset, device),
+        batch=request.batch or preset.batch or device.batch,
         model=model,
         width=size[0],
         height=size[1],
@@ -171,8 +171,8 @@ def make_plan(
     return plan
 
 
-def select_video(info: MediaInfo, request: Request) -> VideoStreamInfo:
-    """The stream that is upscaled: the one asked for, the default one, or the first.
+def select_video(info: MediaInfo, index: int | None = None) -> VideoStreamInfo:
+    """The stream that is upscaled: the one with that ``index``, the default one, or the first.
 
     Raises:
         InputError: the source has no moving picture.
@@ -181,7 +181,6 @@ def select_video(info: MediaInfo, request: Request) -> VideoStreamInfo:
     videos = info.videos
     if not videos:
         raise InputError("there is no video in it", where=info.path)
-    index = request.video_stream
     if index is not None:
         for video in videos:
             if video.index == index:
@@ -211,13 +210,13 @@ def _model(request: Request, preset: Preset, models: Mapping[str, tuple[int, ...
 
 
 def _dtype(
-    request: Request, preset: Preset, facts: DeviceFacts
+    request: Request, preset: Preset, device: DeviceFacts
 ) -> Literal["float32", "float16", "bfloat16"]:
-    dtype = request.dtype or preset.dtype or facts.dtypes[0]
-    if dtype not in facts.dtypes:
+    dtype = request.dtype or preset.dtype or device.dtypes[0]
+    if dtype not in device.dtypes:
         raise UsageError(
-            f"the {facts.backend} backend does not compute in {dtype}",
-            remedy=f"It computes in {', '.join(facts.dtypes)}.",
+            f"the {device.backend} backend does not compute in {dtype}",
+            remedy=f"It computes in {', '.join(device.dtypes)}.",
         )
     return dtype
 
