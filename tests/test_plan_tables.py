@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import pytest
 from media_factory import MODELS, media, video
 
 from vsr.errors import InputError
-from vsr.media.codecs import CODECS
+from vsr.media.codecs import CODECS, encoder_problem
 from vsr.media.containers import CONTAINERS
+from vsr.media.encoder import VideoEncoder
 from vsr.media.matrix import MATRICES
 from vsr.media.probe import probe
 from vsr.plan import MATRIX_NAMES, DeviceFacts, Request, describe, make_plan
@@ -44,6 +46,16 @@ def test_every_codec_has_a_preset_it_can_follow(codec: str, scale: int) -> None:
     if spec.quality_range is not None:
         low, high = spec.quality_range
         assert low <= (preset.quality_at(scale) or -1) <= high
+
+
+@pytest.mark.parametrize("name", [preset.name for preset in find_presets()])
+def test_the_encoder_knows_every_option_of_the_shipped_presets(name: str, tmp_path: Path) -> None:
+    info = media(video(width=128, height=128), path="film.avi")
+    made = plan(info, None, name)
+    if problem := encoder_problem(made.encode.name):
+        pytest.skip(problem)
+    with av.open(str(tmp_path / f"out.{made.container}"), "w") as output:
+        VideoEncoder(output, made)  # Raises if an option is left over or refused.
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
