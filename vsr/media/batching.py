@@ -41,6 +41,8 @@ class Batcher:
         self._previous: int | None = None
         rate = request.video.average_rate
         self._step = max(1, round(1 / (rate * time_base))) if rate else 1
+        self._nominal = self._step if rate else float("inf")
+        self._gaps = self._gap_frames = 0
         self._stated = 0  # the last frame's own duration
         self._largest_move = 0
         self.scaled = 0
@@ -87,6 +89,12 @@ class Batcher:
                 f"moved, by {seconds:.3f} s at most."
             )
 
+        if self._gaps:
+            self._stats.warnings.append(
+                f"The timestamps jump at {self._gaps} places; at the file's frame rate about "
+                f"{self._gap_frames} frames are missing there."
+            )
+
     def _stamp(self, frame: av.VideoFrame) -> int:
         pts = frame.pts if frame.pts is not None else frame.dts
         if pts is None:
@@ -99,8 +107,15 @@ class Batcher:
                 pts = self._previous + 1
             else:
                 self._step = pts - self._previous
+                self._note_gap(self._step)
         self._previous = pts
         return pts
+
+    def _note_gap(self, step: int) -> None:
+        """Where frames come at a constant rate, a longer step means that some are missing."""
+        if not self._request.video.variable_rate and 2 * step > 3 * self._nominal + 2:
+            self._gaps += 1
+            self._gap_frames += round(step / self._nominal) - 1
 
     def _store(self, frame: av.VideoFrame) -> None:
         video = self._request.video

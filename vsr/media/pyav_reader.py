@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from types import TracebackType
 from typing import Self, cast
@@ -44,7 +45,7 @@ class PyAVReader:
         self._stats = ReadStats(side_packets=dict.fromkeys(request.side_streams, 0))
         self._container: InputContainer | None = None
         self._packets = 0  # video packets seen, discarded ones included
-        self._shown = 0  # video packets that promised a frame
+        self._missing = 0  # frames that packets promised and the decoder did not give
         self._last_end = Fraction(0)  # latest end of any packet seen, in seconds
 
     @property
@@ -145,13 +146,50 @@ class PyAVReader:
         return self._deinterlaced(events) if self._request.deinterlace else events
 
     def _decoded(self, wanted: frozenset[int]) -> Iterator[av.VideoFrame | SidePacket]:
+        promised = given = refused = 0
+        last = None
         for packet in self._demuxed(wanted):
             # Not packet.stream_index: that is 0 in the empty packets at the end.
             index = packet.stream.index
-            if index == self._stream.index:
-                yield from self._decode(cast("av.Packet[av.VideoStream]", packet))
-            elif packet.size and index in wanted:
-                yield SidePacket(index, packet)
+            if index != self._stream.index:
+                if packet.size and index in wanted:
+                    yield SidePacket(index, packet)
+                continue
+            video_packet = cast("av.Packet[av.VideoStream]", packet)
+            promised += frame_pts(video_packet) is not None
+            self._packets += packet.size > 0
+            frames = self._decode(video_packet)
+            if frames is None:
+                refused += 1
+                continue
+            for frame in frames:
+                last = frame.pts
+                yield frame
+            given += len(frames)
+        missing = promised - given - refused
+        if missing > 0 and last is not None and has_packet_pts(self._open_container):
+            counted = self._stats.corrupt_packets
+            for frame in self._tail(last):
+                missing -= 1
+                yield frame
+            missing -= self._stats.corrupt_packets - counted
+        self._missing = max(0, missing)
+
+    def _tail(self, last: int) -> Iterator[av.VideoFrame]:
+        """Frames that come after the timestamp ``last``, decoded once more.
+
+        When packets among the last ones are damaged, PyAV gives up draining a decoder that works in
+        frame threads, and the good frames that those still hold are lost. With slice threads the
+        decoder holds none.
+        """
+        with open_source(self._request.path) as container:
+            stream = video_stream(container, self._request.video.index)
+            stream.thread_type = "SLICE"
+            with suppress(av.error.FFmpegError):  # what cannot seek is decoded from the beginning
+                container.seek(last, stream=stream, backward=True)
+            for packet in container.demux(stream):
+                frames = self._decode(packet, after=last)
+                yield from (f for f in frames or () if f.pts is not None and f.pts > last)
 
     def _demuxed(self, wanted: frozenset[int]) -> Iterator[av.Packet[Stream]]:
         """Packets until the end of the file, and one empty packet that drains the decoder.
@@ -184,23 +222,29 @@ class PyAVReader:
                 if failures >= _MOST_FAILURES:
                     raise map_av_error(error, self._request.path, "read on", DecodeError) from error
 
-    def _decode(self, packet: av.Packet[av.VideoStream]) -> list[av.VideoFrame]:
-        """Frames that are finished with this packet; an empty packet gives all the rest."""
-        self._packets += packet.size > 0
-        self._shown += frame_pts(packet) is not None
+    def _decode(
+        self, packet: av.Packet[av.VideoStream], after: int | None = None
+    ) -> list[av.VideoFrame] | None:
+        """Frames that are finished with this packet, or ``None``: the decoder refused it.
+
+        Damage is counted inside the wanted part, and behind the timestamp ``after``.
+        """
+        trim = self._request.trim
+
+        def counts(pts: int | None) -> bool:
+            return pts is None or (
+                (trim.start is None or pts >= trim.start)
+                and (trim.end is None or pts < trim.end)
+                and (after is None or pts > after)
+            )
+
         try:
             frames = packet.decode()
         except av.error.FFmpegError:
-            self._stats.corrupt_packets += self._is_wanted(packet.pts)
-            return []
-        self._stats.concealed_frames += sum(f.is_corrupt and self._is_wanted(f.pts) for f in frames)
+            self._stats.corrupt_packets += counts(packet.pts)
+            return None
+        self._stats.concealed_frames += sum(f.is_corrupt and counts(f.pts) for f in frames)
         return frames
-
-    def _is_wanted(self, pts: int | None) -> bool:
-        trim = self._request.trim
-        if pts is None:
-            return True
-        return (trim.start is None or pts >= trim.start) and (trim.end is None or pts < trim.end)
 
     def _deinterlaced(
         self, events: Iterator[av.VideoFrame | SidePacket]
@@ -259,14 +303,14 @@ class PyAVReader:
                 f"{video.width}x{video.height} {video.format.name}."
             )
         if batcher.end is None and self._request.trim.start is None:
-            warnings.extend(self._missing())
+            warnings.extend(self._warnings())
 
-    def _missing(self) -> Iterator[str]:
+    def _warnings(self) -> Iterator[str]:
         """What the container announced and the file did not hold."""
         container, stream = self._open_container, self._stream
-        lost = self._shown - self._stats.frames - self._stats.corrupt_packets
-        if lost > 0 and has_packet_pts(container) and not self._request.video.interlaced:
-            yield f"{lost} video packets gave no frame."
+        # The two fields of an interlaced picture may be two packets.
+        if self._missing and has_packet_pts(container) and not self._request.video.interlaced:
+            yield f"{self._missing} video packets gave no frame."
         if "mp4" in container.format.name and self._packets < stream.frames:
             yield (
                 f"The file is cut short: it announces {stream.frames} video packets, but only "
