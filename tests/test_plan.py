@@ -21,8 +21,16 @@ from media_factory import (
     why,
 )
 
-from vsr.errors import InputError, OutputError, StrictError, UsageError
-from vsr.plan import DeviceFacts, default_destination, describe, plan_to_dict, select_video
+from vsr.errors import InputError, OutputError, PresetError, StrictError, UsageError
+from vsr.plan import (
+    DeviceFacts,
+    Request,
+    default_destination,
+    describe,
+    make_plan,
+    plan_to_dict,
+    select_video,
+)
 from vsr.preset import Preset, load_preset
 from vsr.types import PIXEL_FORMATS, ChromaSite, ColorRange, Matrix, Plan, Trim
 
@@ -54,6 +62,21 @@ def test_a_preset_of_another_codec_lends_it_no_settings() -> None:
     assert plan.model.scale == 4
     assert options["crf"] == str(load_preset("av1").quality_at(4))
     assert "x265-params" not in options
+
+
+def test_a_codecs_own_preset_must_be_about_it() -> None:
+    with pytest.raises(PresetError, match="about av1"):
+        make_plan(
+            media(),
+            Request(source="in.mp4", destination="out.mp4"),
+            Preset(),
+            codecs=CODECS,
+            containers=CONTAINERS,
+            models={"fdiwn": (2,)},
+            usable=lambda _: None,
+            device=DeviceFacts(),
+            codec_preset=lambda _: Preset(codec="av1"),
+        )
 
 
 def test_scale_decides_between_a_presets_qualities() -> None:

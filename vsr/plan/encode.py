@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fractions import Fraction
 
-from vsr.errors import UsageError
+from vsr.errors import PresetError, UsageError
 from vsr.plan.color import is_hdr, result_tags
 from vsr.plan.notes import Notes
 from vsr.plan.pixels import choose_format
@@ -53,7 +53,14 @@ def plan_encode(
     Raises:
         UsageError: a wish that this encoder cannot fulfil.
         OutputError: the encoder cannot take the result's size.
+        PresetError: ``codec_preset`` is about another codec.
     """
+    if codec_preset.codec not in (None, spec.name):
+        raise PresetError(
+            f"it is read for defaults of {spec.name}, but is about {codec_preset.codec}",
+            where=codec_preset.path,
+            remedy="Give your own preset another name.",
+        )
     if preset.codec not in (None, spec.name):
         # Explicitly asked for another codec than the preset is about.
         preset = preset.without_codec_wishes()

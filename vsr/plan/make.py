@@ -92,7 +92,7 @@ def make_plan(
         codec=find_codec(asked_codec, codecs) if asked_codec else None,
         container=preset.container,
     )
-    if Path(destination).absolute() == Path(info.path).absolute():
+    if Path(destination).resolve() == Path(info.path).resolve():
         raise OutputError(
             "the result would replace its own source", where=destination, remedy="Name another."
         )

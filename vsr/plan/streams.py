@@ -83,11 +83,12 @@ def _cover(stream: StreamInfo, container: ContainerSpec, notes: Notes) -> Stream
 
 
 def _audio(stream: StreamInfo, container: ContainerSpec, notes: Notes) -> StreamAction:
-    if container.audio is None or stream.codec in container.audio:
+    known = stream.codec != "unknown"
+    if known and (container.audio is None or stream.codec in container.audio):
         return StreamAction(stream, "copy", stream.codec)
     why = f".{container.name} cannot hold {stream.codec}"
     encoder = container.audio_fallback
-    if encoder is None or stream.codec == "unknown":
+    if encoder is None or not known:
         return _drop(stream, notes, why, "Use .mkv.")
     if encoder in _LOSSLESS_AUDIO:
         return StreamAction(stream, "convert", encoder, f"{why}; {encoder} keeps every sample")
