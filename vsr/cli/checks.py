@@ -1,0 +1,193 @@
+"""What ``vsr doctor`` looks at."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Literal
+
+from vsr import __version__
+
+__all__ = ["Finding", "examine"]
+
+# What the network's kernels are chosen by, as Linux names it.
+_CPU_FLAGS = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16", "neon", "asimd", "bf16")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        area: heading it belongs to. name: what it is.
+        state: ``ok``; ``absent``: can be done without; ``failed``: cannot.
+        text: the version or the reason.
+    """
+
+    area: str
+    name: str
+    state: Literal["ok", "absent", "failed"]
+    text: str
+
+
+def examine() -> Iterator[Finding]:
+    """Look at everything; what cannot even be imported fails with its reason."""
+    yield from _machine()
+    for module, checks in (("torch", _torch), ("av", _ffmpeg)):
+        try:
+            import_module(module)
+        except (ImportError, OSError) as error:
+            yield Finding("libraries", module, "failed", f"cannot be imported: {error}")
+            return
+        yield from checks()
+    yield from _readers()
+    yield from _backends()
+    yield from _encoders()
+    yield from _models()
+    yield from _optional()
+    yield from _settings()
+
+
+def _machine() -> Iterator[Finding]:
+    area = "machine"
+    yield Finding(area, "vsr", "ok", f"{__version__} in {Path(__file__).parents[1]}")
+    yield Finding(area, "Python", "ok", f"{platform.python_version()} at {sys.executable}")
+    yield Finding(area, "system", "ok", f"{platform.system()} {platform.release()}")
+    yield Finding(area, "CPU", "ok", _cpu())
+
+
+def _cpu() -> str:
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    facts: dict[str, str] = {}
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            key, _, value = line.partition(":")
+            facts.setdefault(key.strip(), value.strip())
+    name = facts.get("model name") or platform.processor() or platform.machine()
+    has = (facts.get("flags") or facts.get("Features") or "").split()
+    return ", ".join(
+        [name, f"{usable} usable cores", *(flag for flag in _CPU_FLAGS if flag in has)]
+    )
+
+
+def _torch() -> Iterator[Finding]:
+    import torch
+
+    area = "libraries"
+    threads = f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
+    yield Finding(area, "torch", "ok", f"{torch.__version__}, {threads}")
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            found = torch.cuda.get_device_properties(index)
+            works = f"{found.name}, {found.total_memory / 2**30:.0f} GiB, CUDA {torch.version.cuda}"
+            yield _of(area, f"cuda:{index}", _cuda_problem(index), needed=True, works=works)
+    elif torch.version.cuda is None:
+        yield Finding(area, "CUDA", "absent", "this build of torch is for the CPU only")
+    else:
+        yield Finding(area, "CUDA", "absent", "torch sees no NVIDIA GPU with a working driver")
+
+
+def _cuda_problem(index: int) -> str | None:
+    """A device that torch lists need not work: its memory may be taken, or its kernels missing."""
+    import torch
+
+    try:
+        torch.ones(1, device=f"cuda:{index}").add_(1).item()
+    except RuntimeError as error:
+        return str(error).partition("\n")[0]
+    return None
+
+
+def _ffmpeg() -> Iterator[Finding]:
+    import av
+
+    libraries = ", ".join(
+        f"{name} {'.'.join(map(str, number))}" for name, number in av.library_versions.items()
+    )
+    yield Finding("libraries", "av", "ok", f"{av.__version__} with {libraries}")
+
+
+def _readers() -> Iterator[Finding]:
+    from vsr.media.reader import READERS
+
+    for name, row in READERS.items():
+        module, _, attribute = row.partition(":")
+        problem = getattr(import_module(module), attribute).available()
+        yield _of("readers", name, problem, needed=name == "pyav", works=module)
+
+
+def _backends() -> Iterator[Finding]:
+    import torch
+
+    from vsr.engine.backend import BACKENDS, backend_class
+
+    device = "cuda:0" if torch.cuda.is_available() else "cpu"
+    for name in BACKENDS:
+        problem = backend_class(name).problem(device)
+        yield _of("backends", name, problem, needed=name == "torch", works=f"on {device}")
+
+
+def _encoders() -> Iterator[Finding]:
+    from vsr.media.codecs import CODECS, encoder_problem
+    from vsr.media.containers import CONTAINERS
+
+    defaults = {container.default_codec for container in CONTAINERS.values()}
+    for name, spec in CODECS.items():
+        works = f"{spec.encoder}, in {', '.join(f'.{c}' for c in spec.containers)}"
+        yield _of("codecs", name, encoder_problem(name), needed=name in defaults, works=works)
+
+
+def _models() -> Iterator[Finding]:
+    from vsr.models.registry import MODELS
+    from vsr.models.weights import shipped_path
+
+    default = next(iter(MODELS))
+    for name, spec in MODELS.items():
+        there = [s for s in spec.scales if not spec.has_weights or shipped_path(name, s).is_file()]
+        missing = [scale for scale in spec.scales if scale not in there]
+        works = ", ".join(f"{scale}x" for scale in there)
+        if missing:
+            works += f"; no weights ship for {', '.join(f'{scale}x' for scale in missing)}"
+        problem = None if there else "no weights ship with this version; name some with --weights"
+        yield _of("models", name, problem, needed=name == default, works=works)
+
+
+_EXTRAS = {
+    "nvidia.dali": ("dali", "decoding on NVIDIA GPUs"),
+    "ray": ("ray", "work on several machines"),
+}
+
+
+def _optional() -> Iterator[Finding]:
+    for module, (extra, purpose) in _EXTRAS.items():
+        try:
+            found = importlib.util.find_spec(module) is not None
+        except ModuleNotFoundError:  # its parent package is not there either
+            found = False
+        missing = f"for {purpose}: pip install 'fdiwn-vsr[{extra}]'"
+        yield _of("optional", module, None if found else missing, needed=False, works=purpose)
+
+
+def _settings() -> Iterator[Finding]:
+    from vsr.preset import find_presets, preset_folders
+
+    user, shipped = preset_folders()
+    count: Counter[str] = Counter(preset.origin for preset in find_presets())
+    for name, folder, needed in (("user", user, False), ("shipped", shipped, True)):
+        works = f"{count[name]} in {folder}"
+        problem = None if count[name] else f"none in {folder}"
+        yield _of("presets", name, problem, needed=needed, works=works)
+
+
+def _of(area: str, name: str, problem: str | None, *, needed: bool, works: str) -> Finding:
+    if problem is None:
+        return Finding(area, name, "ok", works)
+    return Finding(area, name, "failed" if needed else "absent", problem)

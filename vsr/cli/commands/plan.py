@@ -1,0 +1,53 @@
+"""``vsr plan``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vsr.cli.command import Command, json_option
+from vsr.cli.options import upscale_options
+from vsr.cli.output import echo, echo_json, entries, size_text, time_text
+
+if TYPE_CHECKING:
+    from pipelines.predict import Prediction
+
+__all__ = ["plan"]
+
+
+@click.command(cls=Command)
+@upscale_options
+@json_option("Print plan and prediction as one JSON object.")
+def plan(source: str, destination: str | None, as_json: bool, **wishes: Any) -> None:
+    """Show what `vsr upscale` would do with the same arguments, and write nothing.
+
+    That is: what becomes of each stream, how the colours are read, the encoder's settings, each
+    with its reason; and time, size and memory, predicted from a few frames.
+    """
+    from pipelines.predict import predict
+
+    from pipelines.upscale import plan_upscale
+    from vsr.plan import describe
+
+    planned = plan_upscale(source, destination, **wishes)
+    if not as_json:
+        echo(describe(planned) + "\n")
+    prediction = predict(planned)
+    if as_json:
+        echo_json({"plan": planned, "prediction": prediction}, indent=2)
+    else:
+        echo("\n".join(["prediction", *_prediction(prediction)]))
+
+
+def _prediction(prediction: Prediction) -> list[str]:
+    return entries(
+        [
+            ("time", f"{time_text(prediction.seconds)}, {prediction.fps:.3g} frames/s"),
+            ("size", size_text(prediction.bytes)),
+            ("memory", size_text(prediction.memory)),
+            ("how", prediction.how),
+        ],
+        label=12,
+        indent="",
+    )

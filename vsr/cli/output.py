@@ -1,0 +1,128 @@
+"""How things are written: to which stream, in which units, as text or as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = [
+    "clock_text",
+    "echo",
+    "echo_json",
+    "entries",
+    "hang",
+    "note",
+    "plain",
+    "size_text",
+    "table",
+    "time_text",
+]
+
+
+def echo(text: str = "", *, err: bool = False) -> None:
+    """Write a line; colour reaches terminals only, and none if ``NO_COLOR`` is set."""
+    click.echo(text, err=err, color=False if os.environ.get("NO_COLOR") else None)
+
+
+def note(label: str, text: str, color: str) -> None:
+    """Write ``label: text`` to stderr, the label coloured."""
+    echo(f"{click.style(f'{label}:', fg=color, bold=True)} {text}", err=True)
+
+
+def echo_json(value: Any, *, indent: int | None = None) -> None:
+    """Write a value to stdout as JSON, on one line unless indented."""
+    click.echo(json.dumps(plain(value), indent=indent))
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON takes it, in the way of :func:`vsr.plan.plan_to_dict`."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, Fraction):
+        return f"{value.numerator}/{value.denominator}"
+    if isinstance(value, Enum):
+        return value.name.lower()
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    return value
+
+
+def width() -> int:
+    """Columns that text takes: the terminal's, between 60 and 100."""
+    return min(max(shutil.get_terminal_size((100, 24)).columns, 60), 100)
+
+
+def hang(head: str, text: str, *, size: int | None = None) -> list[str]:
+    """``text`` wrapped to the right of ``head``.
+
+    Args:
+        head: what stands on the left of the first line.
+        text: what is wrapped; nothing is broken at hyphens, so that names stay whole.
+        size: columns that ``head`` takes, if it holds colour codes.
+    """
+    indent = " " * (len(head) if size is None else size)
+    room = max(width() - len(indent), 24)
+    wrapped = textwrap.wrap(text, room, break_on_hyphens=False, break_long_words=False) or [""]
+    return [(head + wrapped[0]).rstrip(), *(indent + line for line in wrapped[1:])]
+
+
+def entries(rows: Iterable[tuple[str, str]], *, label: int = 12, indent: str = "") -> list[str]:
+    """``label  text`` lines, the text wrapped beside its label."""
+    return [line for name, text in rows for line in hang(f"{indent}{name.ljust(label)} ", text)]
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as aligned columns, indented, the last one wrapped."""
+    widths = [max(map(len, column)) for column in zip(*(row[:-1] for row in rows), strict=True)]
+    lines = []
+    for row in rows:
+        cells = [cell.ljust(size) for cell, size in zip(row[:-1], widths, strict=True)]
+        lines += hang("  " + "  ".join(cells) + "  ", row[-1])
+    return lines
+
+
+def size_text(size: float) -> str:
+    """Bytes in decimal units: ``12.3 MB``."""
+    if size < 1000:
+        return f"{size:.0f} bytes"
+    for unit in ("kB", "MB", "GB"):
+        size /= 1000
+        if size < 999.5:
+            return f"{size:.3g} {unit}"
+    return f"{size / 1000:.3g} TB"
+
+
+def time_text(seconds: float) -> str:
+    """A length of time in the two largest units that matter: ``2 h 13 min``."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    minutes = round(seconds / 60)
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    hours = round(seconds / 3600)
+    return f"{hours // 24} days {hours % 24} h"
+
+
+def clock_text(seconds: Fraction) -> str:
+    """A place in a file: ``0:01:02.500``."""
+    sign = "-" if seconds < 0 else ""
+    milliseconds = round(abs(seconds) * 1000)
+    rest, thousandths = divmod(milliseconds, 1000)
+    return f"{sign}{rest // 3600}:{rest // 60 % 60:02}:{rest % 60:02}.{thousandths:03}"

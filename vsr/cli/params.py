@@ -1,0 +1,73 @@
+"""What options take: times and ``key=value`` pairs, and names that shells can complete."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from fractions import Fraction
+
+import click
+from click.shell_completion import CompletionItem
+
+__all__ = ["codecs", "key_values", "models", "presets", "seconds"]
+
+_CLOCK = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d*)?|\.\d+)")
+
+
+def seconds(_context: click.Context, _param: click.Parameter, value: str | None) -> Fraction | None:
+    """A place in the video: seconds, or ``[HH:]MM:SS[.mmm]``; exact."""
+    if value is None:
+        return None
+    match = _CLOCK.fullmatch(value.strip())
+    if match is None:
+        raise click.BadParameter(f"{value!r} is not a time. Write 62.5 or 00:01:02.500.")
+    hours, minutes, rest = match.groups()
+    time = Fraction(rest)
+    if minutes is not None and (time >= 60 or (hours is not None and int(minutes) >= 60)):
+        raise click.BadParameter(f"{value!r} has more than 59 minutes or seconds.")
+    return int(hours or 0) * 3600 + int(minutes or 0) * 60 + time
+
+
+def key_values(
+    _context: click.Context, _param: click.Parameter, values: Iterable[str]
+) -> tuple[tuple[str, str], ...]:
+    """Options of the encoder, ``key=value`` each; the value may hold further equals signs."""
+    pairs = []
+    for value in values:
+        key, equals, text = value.partition("=")
+        if not key or not equals:
+            raise click.BadParameter(f"{value!r} is no KEY=VALUE, such as tune=film.")
+        pairs.append((key, text))
+    return tuple(pairs)
+
+
+def presets(
+    _context: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Presets that begin so, or else files."""
+    from vsr.preset import find_presets
+
+    found = _beginning(incomplete, ((preset.name, preset.origin) for preset in find_presets()))
+    return found or [CompletionItem(incomplete, type="file")]
+
+
+def codecs(
+    _context: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Codecs that begin so."""
+    from vsr.media.codecs import CODECS
+
+    return _beginning(incomplete, ((name, spec.encoder) for name, spec in CODECS.items()))
+
+
+def models(
+    _context: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Models that begin so."""
+    from vsr.models.registry import MODELS
+
+    return _beginning(incomplete, ((name, spec.summary) for name, spec in MODELS.items()))
+
+
+def _beginning(incomplete: str, known: Iterable[tuple[str, str]]) -> list[CompletionItem]:
+    return [CompletionItem(name, help=line) for name, line in known if name.startswith(incomplete)]

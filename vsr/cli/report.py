@@ -1,0 +1,57 @@
+"""The closing report of an upscale, as text."""
+
+from __future__ import annotations
+
+from vsr.cli.output import entries, size_text, time_text
+from vsr.types import Plan, Report
+
+__all__ = ["report_text"]
+
+
+def report_text(plan: Plan, report: Report) -> str:
+    """What became of ``plan``: frames, time, how busy each stage was, and what is missing."""
+    lines = [f"{report.destination}: {plan.width}x{plan.height}, {size_text(report.bytes)}"]
+    lines += entries(
+        [
+            ("frames", _frames(report)),
+            ("time", f"{time_text(report.seconds)}, {_rate(report)}"),
+            ("busy", _busy(report)),
+            ("memory", f"{size_text(report.peak_memory)} at most"),
+        ],
+        label=8,
+        indent="  ",
+    )
+    for heading, sentences in (
+        ("left out", report.given_up),
+        ("damaged", _damage(report)),
+        ("warnings", report.warnings),
+    ):
+        if sentences:
+            lines.append(f"  {heading}")
+            lines += entries([("-", sentence) for sentence in sentences], label=1, indent="    ")
+    return "\n".join(lines)
+
+
+def _frames(report: Report) -> str:
+    checked = "read back and verified" if report.verified else "not verified"
+    return f"{report.frames_in} in, {report.frames_out} out, {checked}"
+
+
+def _rate(report: Report) -> str:
+    return f"{report.frames_out / max(report.seconds, 1e-9):.3g} frames/s"
+
+
+def _busy(report: Report) -> str:
+    shares = ", ".join(
+        f"{stage.name} {stage.busy / max(report.seconds, 1e-9):.0%}" for stage in report.stages
+    )
+    return f"{shares}; bound by {report.bound_by}"
+
+
+def _damage(report: Report) -> list[str]:
+    found = []
+    if report.corrupt_packets:
+        found.append(f"{report.corrupt_packets} packets of the source could not be decoded")
+    if report.concealed_frames:
+        found.append(f"{report.concealed_frames} frames are damaged in the source")
+    return found
