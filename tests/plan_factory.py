@@ -144,8 +144,8 @@ def read(plan: Plan) -> Iterator[FrameBatch | SidePacket]:
     count = 0
     with av.open(plan.source) as container:
         for packet in container.demux():
-            if packet.stream_index != plan.video.index:
-                yield SidePacket(packet.stream_index, packet)
+            if packet.stream.index != plan.video.index:
+                yield SidePacket(packet.stream.index, packet)
                 continue
             for frame in packet.decode():
                 assert isinstance(frame, av.VideoFrame)

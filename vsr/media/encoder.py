@@ -126,7 +126,7 @@ class VideoEncoder:
 
     def _finished(self, packet: Packet[VideoStream]) -> Packet[VideoStream]:
         # Not every encoder passes durations on (SVT-AV1 does not).
-        packet.duration = self._durations.pop(int(packet.pts or 0))
+        packet.duration = self._durations.pop(int(packet.pts or 0), packet.duration or 0)
         return packet
 
     def _open(self, output: OutputContainer) -> VideoStream:
