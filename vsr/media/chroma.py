@@ -220,7 +220,10 @@ def _interpolation(luma: int, axis: _Axis) -> NDArray[np.float64]:
 def _inverse(interpolation: NDArray[np.float64], step: int) -> NDArray[np.float64]:
     """``(chroma, luma)``: the least-squares inverse, cut to its band, each row summing to 1."""
     luma, chroma = interpolation.shape
-    inverse = np.linalg.pinv(interpolation)
+    matrix = torch.from_numpy(interpolation)
+    # The normal equations are well conditioned here, and ten times faster than an SVD. torch solves
+    # them because NumPy's thread pool would fight with torch's for the same cores.
+    inverse: NDArray[np.float64] = torch.linalg.solve(matrix.T @ matrix, matrix.T).numpy()
     distance = np.abs(np.arange(luma)[None, :] / step - np.arange(chroma)[:, None])
     inverse[distance > _REACH] = 0.0
     inverse /= inverse.sum(axis=1, keepdims=True)

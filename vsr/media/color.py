@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vsr.errors import InputError
+from vsr.errors import UsageError
 from vsr.media.chroma import downsample, upsample
 from vsr.media.matrix import coefficients, luma_weights
 from vsr.media.quantize import Scale, chroma_scale, full_scale, luma_scale
@@ -97,30 +97,26 @@ def from_rgb(
     """
     rgb = rgb.to(torch.float32)
     luma = _luma_scale(format, color)
-    planes: list[Tensor] = []
     if _is_rgb(format, color):
-        channels = {plane: rgb[:, channel] for channel, plane in enumerate(_GBR)}
-        planes += [luma.encode_(channels[plane].clone()) for plane in range(3)]
+        order = sorted(range(3), key=_GBR.__getitem__)
+        planes = [luma.encode_(_copy(rgb[:, channel])) for channel in order]
+    elif format.family == "gray":
+        planes = [luma.encode_(_luma(rgb, luma_weights(color.matrix)))]
     else:
-        y = torch.empty_like(rgb[:, 0])
-        weights = (
-            luma_weights(color.matrix)
-            if format.family == "gray"
-            else coefficients(color.matrix).luma
-        )
-        torch.mul(rgb[:, 0], weights[0], out=y)
-        y.add_(rgb[:, 1], alpha=weights[1]).add_(rgb[:, 2], alpha=weights[2])
+        matrix = coefficients(color.matrix)
+        scale = chroma_scale(format.bits, color.range, matrix.limited_codes)
+        y = _luma(rgb, matrix.luma)
+        signals = (*rgb.unbind(1), y)
         chroma: list[Tensor] = []
-        if format.family == "yuv":
-            matrix = coefficients(color.matrix)
-            scale = chroma_scale(format.bits, color.range, matrix.limited_codes)
-            signals = (*rgb.unbind(1), y)
-            for gain, plus, minus in matrix.differences:
-                difference = downsample(signals[plus] - signals[minus], format, color.site)
-                chroma.append(scale.encode_(difference.mul_(gain)))
-        planes += [luma.encode_(y), *chroma]
+        for gain, plus, minus in matrix.differences:
+            # Averaging and the matrix commute, so the gain waits until there are fewer samples.
+            difference = (signals[plus] - signals[minus]).contiguous()
+            chroma.append(scale.encode_(downsample(difference, format, color.site).mul_(gain)))
+        planes = [luma.encode_(y), *chroma]
     if format.alpha:
-        planes.append(_alpha_plane(rgb, alpha, full_scale(format.bits)))
+        opaque = torch.full_like(planes[0], 255.0, dtype=torch.float32)
+        signal = opaque if alpha is None else _copy(alpha[:, 0])
+        planes.append(full_scale(format.bits).encode_(signal))
     return tuple(planes)
 
 
@@ -150,13 +146,13 @@ def _check_planes(planes: Sequence[Tensor], format: PixelFormat) -> None:  # noq
     wanted = [format.plane_size(p, width, height) for p in range(format.planes)]
     got = [tuple(plane.shape[1:]) for plane in planes]
     if got != wanted:
-        raise InputError(f"planes of {format.name} must measure {wanted}, these are {got}")
+        raise UsageError(f"planes of {format.name} must measure {wanted}, these are {got}")
 
 
 def _weighted_sum(
     base: Tensor, terms: Sequence[Tensor], gains: Sequence[float], out: Tensor
 ) -> None:
-    """``out = base + sum(gain * term)``, one pass per gain that is not zero."""
+    """``out = base + sum(gain * term)``, one pass per gain that is not zero (one at least)."""
     total = base
     for term, gain in zip(terms, gains, strict=True):
         if gain:
@@ -164,7 +160,12 @@ def _weighted_sum(
             total = out
 
 
-def _alpha_plane(rgb: Tensor, alpha: Tensor | None, scale: Scale) -> Tensor:
-    if alpha is None:
-        return scale.encode_(torch.full_like(rgb[:, 0], 255.0))
-    return scale.encode_(alpha[:, 0].to(torch.float32, copy=True))
+def _luma(rgb: Tensor, weights: tuple[float, float, float]) -> Tensor:
+    """``(N, H, W)``, contiguous and new."""
+    y = _copy(rgb[:, 0]).mul_(weights[0])
+    return y.add_(rgb[:, 1], alpha=weights[1]).add_(rgb[:, 2], alpha=weights[2])
+
+
+def _copy(signal: Tensor) -> Tensor:
+    """A contiguous float32 copy, to be overwritten."""
+    return signal.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
