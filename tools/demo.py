@@ -26,7 +26,7 @@ RATE, FRAMES = 12, 24
 SAMPLE_RATE = 48000
 SHOWN = 15
 #: Part of the result that is shown enlarged: the ferry sign (x, y, width, height).
-DETAIL = (352, 200, 160, 88)
+DETAIL = (328, 192, 176, 96)
 PANEL = 768
 
 Image = NDArray[np.uint8]

@@ -156,18 +156,16 @@ def _boat(image: Image, x: float, time: float) -> None:
 
 
 def _sign(image: Image) -> None:
-    cv2.rectangle(image, (1096, 640), (1496, 800), (246, 240, 226), -1)
-    cv2.rectangle(image, (1104, 648), (1488, 792), (40, 60, 96), 4)
+    cv2.rectangle(image, (1000, 612), (1500, 820), (246, 240, 226), -1)
+    cv2.rectangle(image, (1012, 624), (1488, 808), (40, 60, 96), 6)
+    font, ink = cv2.FONT_HERSHEY_DUPLEX, (34, 50, 84)
     for text, y, size, width in (
-        ("HARBOUR", 700, 1.9, 4),
-        ("ferries to the islands", 738, 0.92, 2),
-        ("07:15  09:40  12:05  18:30", 772, 0.78, 2),
+        ("HARBOUR", 690, 2.3, 5),
+        ("ferries to the islands", 740, 1.15, 2),
+        ("07:15  09:40  12:05", 787, 1.15, 2),
     ):
-        (w, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_DUPLEX, size, width)
-        at = (1296 - w // 2, y)
-        cv2.putText(
-            image, text, at, cv2.FONT_HERSHEY_DUPLEX, size, (34, 50, 84), width, cv2.LINE_AA
-        )
+        (w, _), _ = cv2.getTextSize(text, font, size, width)
+        cv2.putText(image, text, (1250 - w // 2, y), font, size, ink, width, cv2.LINE_AA)
 
 
 def _gulls(image: Image, time: float) -> None:
