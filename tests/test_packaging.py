@@ -68,7 +68,7 @@ def test_wheel_holds_what_it_must_and_nothing_else(wheel: Path) -> None:
     info = f"fdiwn_vsr-{__version__}.dist-info"
     assert {name.split("/")[0] for name in names} == {"vsr", "pipelines", info}
     assert f"{info}/licenses/LICENSE" in names
-    assert "vsr/py.typed" in names
+    assert {"vsr/py.typed", "pipelines/py.typed"} <= set(names)
     inside = {name for name in names if name.startswith("vsr/presets/")}
     assert inside == {f"vsr/presets/{path.name}" for path in (ROOT / "presets").iterdir()}
     weights = {name for name in names if name.startswith("vsr/models/weights/")}
