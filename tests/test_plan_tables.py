@@ -94,6 +94,31 @@ def test_planning_real_files(reference: Path) -> None:
     assert planned >= 2 * 36
 
 
+@pytest.mark.parametrize("container", ["mp4", "mov", "mkv", "webm"])
+def test_file_tags_survive(container: str, tmp_path: Path) -> None:
+    ordinary = {"title": "T", "comment": "C", "creation_time": "2021-05-25T16:21:51.000000Z"}
+    place = "+37.7450-122.4301/"  # FFmpeg reads QuickTime's with and without its language.
+    phone = {"com.apple.quicktime.model": "M", "composer": "K", "make": "A", "custom": "X"}
+    for tags in (ordinary, ordinary | phone, dict.fromkeys(("location", "location-eng"), place)):
+        info = media(path="film.avi", metadata=tuple(tags.items()))
+        path = tmp_path / f"out.{container}"
+        made = plan(info, str(path), "x2")
+        assert ("use_metadata_tags" in str(made.container_options)) == (
+            "custom" in tags and container in ("mp4", "mov")
+        )
+        muxer = CONTAINERS[container].muxer
+        with av.open(str(path), "w", muxer, options=dict(made.container_options)) as output:
+            output.metadata.update(tags)
+            encoder = output.add_stream(made.encode.encoder, rate=25)
+            encoder.width = encoder.height = 64
+            encoder.pix_fmt = "yuv420p"
+            output.mux(encoder.encode(av.VideoFrame(64, 64, "yuv420p")))
+            output.mux(encoder.encode(None))
+        with av.open(str(path)) as result:
+            found = {name.lower(): value for name, value in result.metadata.items()}
+        assert {name.lower(): value for name, value in tags.items()}.items() <= found.items()
+
+
 def test_a_video_nobody_can_hold_is_not_planned_silently() -> None:
     made = plan(media(video(fmt="yuva444p12le", dolby_vision=True)), "out.mp4", "x2")
     assert len(made.given_up) == 2

@@ -6,15 +6,27 @@ from collections.abc import Mapping
 from pathlib import PurePath
 
 from vsr.errors import OutputError
-from vsr.types import CodecSpec, ContainerSpec
+from vsr.plan.notes import Notes
+from vsr.types import CodecSpec, ContainerSpec, MediaInfo
 
 __all__ = ["container_for", "container_options", "default_destination"]
 
-#: Muxer -> its options. The index of an MP4 goes to the front, so that it plays while it loads.
-_OPTIONS: dict[str, tuple[tuple[str, str], ...]] = {
-    "mp4": (("movflags", "+faststart"),),
-    "mov": (("movflags", "+faststart"),),
+# File tags that FFmpeg's muxers have a box for, found by writing and reading back; others vanish.
+_COMMON_TAGS = {
+    *("title", "artist", "album", "date", "comment", "genre", "copyright"),
+    *("creation_time", "location"),
 }
+_BOXED_TAGS = {
+    "mp4": _COMMON_TAGS
+    | {
+        *("album_artist", "composer", "grouping", "lyrics", "description", "synopsis", "show"),
+        *("episode_id", "network", "keywords", "episode_sort", "season_number", "media_type"),
+        *("hd_video", "gapless_playback", "compilation", "disc", "track"),
+    },
+    "mov": _COMMON_TAGS | {"make", "model"},
+}
+# What every muxer writes anew: they say what the file is, not what it is about.
+_STRUCTURAL_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder"}
 
 
 def container_for(destination: str, containers: Mapping[str, ContainerSpec]) -> ContainerSpec:
@@ -32,9 +44,23 @@ def container_for(destination: str, containers: Mapping[str, ContainerSpec]) -> 
     raise OutputError(what, where=destination, remedy=f"Name it with one of {endings}.")
 
 
-def container_options(spec: ContainerSpec) -> tuple[tuple[str, str], ...]:
+def container_options(
+    spec: ContainerSpec, info: MediaInfo, notes: Notes
+) -> tuple[tuple[str, str], ...]:
     """Options for the container's muxer."""
-    return _OPTIONS.get(spec.muxer, ())
+    boxed = _BOXED_TAGS.get(spec.muxer)
+    if boxed is None:
+        return ()
+    # The index goes to the front, so that the file plays while it loads.
+    flags = "+faststart"
+    names = [name for name, _ in info.metadata if name not in _STRUCTURAL_TAGS]
+    unboxed = [name for name in names if name.lower().partition("-")[0] not in boxed]
+    if unboxed:
+        # This form holds any tag, but fewer programs show a title from it: only where needed.
+        flags += "+use_metadata_tags"
+        why = f".{spec.name} has no place of its own for {unboxed[0]}"
+        notes.why("tags", "by name", why + (" and others" if len(unboxed) > 1 else ""))
+    return (("movflags", flags),)
 
 
 def default_destination(

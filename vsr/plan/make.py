@@ -130,6 +130,7 @@ def make_plan(
     streams = plan_streams(info, video, container, notes)
     if info.chapters and not container.chapters:
         notes.lose(f"chapters: .{container.name} holds none. Use .mkv.")
+    muxer_options = container_options(container, info, notes)
     plan = Plan(
         source=info.path,
         destination=destination,
@@ -151,7 +152,7 @@ def make_plan(
         color=color,
         encode=encode,
         container=container.name,
-        container_options=container_options(container),
+        container_options=muxer_options,
         streams=streams,
         chapters=bool(info.chapters) and container.chapters,
         metadata=True,
