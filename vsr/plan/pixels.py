@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 from vsr.errors import OutputError, UsageError
 from vsr.plan.notes import Notes
@@ -64,7 +65,7 @@ def choose_format(
     """
     offered = formats_of(spec, container)
     if pix_fmt is not None:
-        return _asked_for(pix_fmt, source, size, spec, notes)
+        return _asked_for(pix_fmt, source, size, spec, offered, notes)
     wanted = source
     if bit_depth is not None and bit_depth != source.bits:
         offered = tuple(f for f in offered if f.bits == bit_depth)
@@ -99,14 +100,19 @@ def choose_format(
 
 
 def _asked_for(
-    pix_fmt: str, source: PixelFormat, size: tuple[int, int], spec: CodecSpec, notes: Notes
+    pix_fmt: str,
+    source: PixelFormat,
+    size: tuple[int, int],
+    spec: CodecSpec,
+    offered: tuple[PixelFormat, ...],
+    notes: Notes,
 ) -> PixelFormat:
-    if pix_fmt not in spec.pixel_formats:
+    chosen = next((f for f in offered if f.name == pix_fmt), None)
+    if chosen is None:
         raise UsageError(
-            f"{spec.name} cannot take pixel format {pix_fmt}",
-            remedy=f"It takes: {', '.join(spec.pixel_formats)}.",
+            f"{spec.name} cannot take pixel format {pix_fmt} here",
+            remedy=f"It takes: {', '.join(f.name for f in offered)}.",
         )
-    chosen = pixel_format(pix_fmt)
     if _odd(chosen, size, spec):
         raise OutputError(
             f"{spec.name} takes {pix_fmt} in even sizes only, and the result is "
@@ -126,27 +132,35 @@ def _odd(candidate: PixelFormat, size: tuple[int, int], spec: CodecSpec) -> bool
     return spec.even and bool(across or down)
 
 
-def _loss(source: PixelFormat, to: PixelFormat, spec: CodecSpec) -> tuple[int, ...]:
-    """What ``to`` lacks, worst first, then what it wastes; smaller is better."""
+class _Loss(NamedTuple):
+    """What one format lacks of another, worst first, then what it wastes; smaller is better."""
+
+    colour: bool
+    alpha: bool
+    bits: int
+    chroma: int
+    conversion: int
+    needless_alpha: bool
+    needless_bits: int
+    needless_chroma: int
+
+
+def _loss(source: PixelFormat, to: PixelFormat, spec: CodecSpec) -> _Loss:
+    across = to.log2_chroma_w - source.log2_chroma_w
+    down = to.log2_chroma_h - source.log2_chroma_h
     coloured = source.family != "gray"
-    chroma_lost = max(0, to.log2_chroma_w - source.log2_chroma_w) + max(
-        0, to.log2_chroma_h - source.log2_chroma_h
-    )
-    chroma_extra = max(0, source.log2_chroma_w - to.log2_chroma_w) + max(
-        0, source.log2_chroma_h - to.log2_chroma_h
-    )
-    if not coloured:
-        # Neutral chroma costs least where there is least of it.
-        chroma_lost, chroma_extra = 0, 4 - to.log2_chroma_w - to.log2_chroma_h
-    return (
-        coloured and to.family == "gray",
-        source.alpha and not to.alpha,
-        max(0, source.bits - to.bits),
-        chroma_lost,
-        _family_cost(source, to, spec),
-        to.alpha and not source.alpha,
-        max(0, to.bits - source.bits),
-        chroma_extra,
+    # A grey source has no chroma to lose, and neutral chroma costs least where there is least.
+    lost = max(0, across) + max(0, down) if coloured else 0
+    extra = max(0, -across) + max(0, -down) if coloured else 4 - across - down
+    return _Loss(
+        colour=coloured and to.family == "gray",
+        alpha=source.alpha and not to.alpha,
+        bits=max(0, source.bits - to.bits),
+        chroma=lost,
+        conversion=_family_cost(source, to, spec),
+        needless_alpha=to.alpha and not source.alpha,
+        needless_bits=max(0, to.bits - source.bits),
+        needless_chroma=extra,
     )
 
 
@@ -167,35 +181,37 @@ def _report_losses(
     notes: Notes,
     codecs: Mapping[str, CodecSpec],
 ) -> None:
-    # The first four entries of a loss, each with who would keep it.
-    losses = [
-        (0, f"colour: {spec.name} has none here"),
-        (1, f"alpha channel: {spec.name} in .{container} has none"),
-        (2, f"bit depth: {source.bits} bits become {to.bits} in {spec.name}"),
-        (3, f"chroma resolution: {_shape(source)} becomes {_shape(to)} in {spec.name}"),
-    ]
     lost = _loss(source, to, spec)
-    for place, sentence in losses:
-        if lost[place]:
-            keepers = {
-                other.name: tuple(
-                    name
-                    for name in other.containers
-                    if not all(_loss(source, f, other)[place] for f in formats_of(other, name))
+    sentences = {
+        "colour": f"colour: {to.name} has none",
+        "alpha": f"alpha channel: {spec.name} in .{container} has none",
+        "bits": f"bit depth: {source.bits} bits become {to.bits} in {spec.name}",
+        "chroma": f"chroma resolution: {_shape(source)} becomes {_shape(to)} in {spec.name}",
+    }
+    for what, sentence in sentences.items():
+        if not getattr(lost, what):
+            continue
+        keepers = {
+            other.name: tuple(
+                name
+                for name in other.containers
+                if any(
+                    not getattr(_loss(source, kept, other), what)
+                    for kept in formats_of(other, name)
                 )
-                for other in codecs.values()
-                if not other.hardware
-            }
-            notes.lose(f"{sentence}. {_other_codecs(keepers, 'Kept by ')}".rstrip())
+            )
+            for other in codecs.values()
+            if not other.hardware
+        }
+        notes.lose(f"{sentence}. {_other_codecs(keepers, 'Kept by ')}".rstrip())
 
 
 def _why(source: PixelFormat, to: PixelFormat, spec: CodecSpec) -> str:
     if source.family == "rgb" and to.family == "yuv":
-        return (
-            f"the source is {source.name}; {spec.name} is played as YUV"
-            + (", and full chroma plays in fewer places than --pix-fmt yuv420p"
-               if _shape(to) == "4:4:4" and not spec.lossless else "")
-        )  # fmt: skip
+        why = f"the source is {source.name}; {spec.name} is played as YUV"
+        if _shape(to) == "4:4:4":
+            why += ", and full chroma plays in fewer places than --pix-fmt yuv420p"
+        return why
     return f"nearest to the source's {source.name} that {spec.name} takes"
 
 
