@@ -106,12 +106,12 @@ def snap_trim(
     if not found:
         raise InputError("no frame of the video has a timestamp", where=path)
     if low >= high:
-        length = float((found[-1] - found[0]) * tick)
-        raise InputError(
-            f"the requested part holds no frame: the last frame is shown at {length:.3f} s",
-            where=path,
-            remedy="Choose another start, end or number of frames.",
-        )
+        if low == len(found):
+            length = float((found[-1] - found[0]) * tick)
+            what = f"the part begins behind the last frame, which is shown at {length:.3f} s"
+        else:
+            what = "no frame begins in the part: it ends before or with its first frame"
+        raise InputError(what, where=path, remedy="Choose another start, end or number of frames.")
     return Trim(
         start=found[low] if low else None,
         end=found[high] if high < len(found) else None,
