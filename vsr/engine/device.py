@@ -2,43 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
 from vsr.engine.backend import AUTO_ORDER, backend_class
 from vsr.errors import BackendError
+from vsr.models.registry import model_spec
+from vsr.plan import DeviceFacts
 
-__all__ = ["DeviceChoice", "choose_device"]
+__all__ = ["choose_device"]
 
+_Dtype = Literal["float32", "float16", "bfloat16"]
 
-@dataclass(frozen=True, slots=True)
-class DeviceChoice:
-    """A device and what suits it.
-
-    Attributes:
-        device: ``cpu`` or ``cuda:N``.
-        backend: row of the backend table.
-        dtype: storage type of the network there.
-        batch: frames per call.
-        why: one sentence.
-    """
-
-    device: str
-    backend: str
-    dtype: str
-    batch: int
-    why: str
+# bf16 costs 0.02-0.04 dB and is a choice to make knowingly; fp16 costs nothing measurable because
+# statistics stay float32, but CPUs are slow at it.
+_CPU_DTYPES: tuple[_Dtype, ...] = ("float32", "bfloat16")
+_CUDA_DTYPES: tuple[_Dtype, ...] = ("float16", "float32", "bfloat16")
 
 
 def choose_device(
-    device: str = "auto", backend: str = "auto", dtype: str = "auto", batch: int | None = None
-) -> DeviceChoice:
+    device: str = "auto", backend: str = "auto", *, model: str = "fdiwn"
+) -> DeviceFacts:
     """Settle what ``auto`` leaves open: the first CUDA device if there is one, else the CPU.
 
+    Args:
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        backend: ``auto`` or a row of the backend table.
+        model: row of the model table; its storage types bound what the device is used with.
+
     Raises:
+        ModelError: there is no such model.
         BackendError: a device or backend asked for by name is not there, or no backend can run.
     """
+    supported = model_spec(model).dtypes
     if device == "auto":
         found = torch.cuda.is_available()
         chosen = "cuda:0" if found else "cpu"
@@ -53,11 +50,13 @@ def choose_device(
     if not usable:
         said = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
         raise BackendError(f"no backend can run on {chosen}: {said}")
-    if dtype == "auto":
-        # bf16 costs 0.02-0.04 dB and is a choice to make knowingly; fp16 on a GPU costs nothing
-        # measurable because statistics stay float32.
-        dtype = "float16" if chosen.startswith("cuda") else "float32"
-    return DeviceChoice(chosen, usable[0], dtype, batch or 1, why)
+    preferred = _CUDA_DTYPES if chosen.startswith("cuda") else _CPU_DTYPES
+    return DeviceFacts(
+        backend=usable[0],
+        device=chosen,
+        dtypes=tuple(dtype for dtype in preferred if dtype in supported),
+        why=why,
+    )
 
 
 def _check(device: str) -> None:

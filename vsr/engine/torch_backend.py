@@ -16,9 +16,8 @@ class TorchBackend:
 
     def __init__(self, model: ModelPlan, device: str, dtype: str) -> None:
         self.device = torch.device(device)
-        self._dtype = getattr(torch, dtype)
         self._model = load_model(
-            model.name, model.scale, model.weights, device=self.device, dtype=self._dtype
+            model.name, model.scale, model.weights, device=self.device, dtype=getattr(torch, dtype)
         )
         self.scale = model.scale
         self.weights_sha256 = self._model.weights_sha256
@@ -40,7 +39,7 @@ class TorchBackend:
         """
         size = "x".join(str(n) for n in rgb.shape)
         try:
-            return self._model(rgb.to(self.device, self._dtype)).float()
+            return self._model(rgb.to(self.device)).float()
         except torch.OutOfMemoryError as error:
             raise OutOfMemoryError(
                 f"out of memory on {self.device} for a batch of {size}",

@@ -40,10 +40,13 @@ class Upscaler:
         backend: str = "auto",
         dtype: str = "auto",
     ) -> None:
-        choice = choose_device(device, backend, dtype)
+        facts = choose_device(device, backend, model=model)
         self.scale = scale
         self._backend = open_backend(
-            choice.backend, ModelPlan(model, scale, weights), choice.device, choice.dtype
+            facts.backend,
+            ModelPlan(model, scale, weights),
+            facts.device,
+            facts.dtypes[0] if dtype == "auto" else dtype,
         )
         # Alpha is a mask, not a picture: the network would ring on its edges and has never seen
         # one, so it is interpolated.
@@ -85,7 +88,7 @@ class Upscaler:
         large = self._backend(rgb)
         large_alpha = None
         if format.alpha and alpha is not None:
-            large_alpha = self._alpha(alpha.expand(-1, 3, -1, -1))[:, :1]
+            large_alpha = self._alpha(alpha)
         result = from_rgb(large, large_alpha, format, color)
         return replace(
             batch,
