@@ -23,6 +23,7 @@ from vsr.errors import VsrError, exit_code
 __all__ = ["main", "run"]
 
 _COMPLETE = "_VSR_COMPLETE"
+_OWN = ("vsr", "pipelines")
 # Shells report 128 plus the signal's number for a program that a signal ended.
 _SIGNALLED = 128
 _BROKEN_PIPE = _SIGNALLED + 13
@@ -118,8 +119,11 @@ def _explain(error: BaseException, debug: bool) -> tuple[str, str, str]:
         number = error.number if isinstance(error, _Stopped) else signal.SIGINT
         how = "by Ctrl-C" if number == signal.SIGINT else f"by {signal.Signals(number).name}"
         return how, "", ""
+    what = f"{type(error).__name__}: {error}"
+    if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith(_OWN):
+        return what, "", "The installation is not complete: install fdiwn-vsr again with pip."
     return (
-        f"{type(error).__name__}: {error}",
+        what,
         "",
         f"This is a bug in vsr {__version__}. Please report it in the project's issue tracker with "
         + ("the traceback above" if debug else "what the same command prints with --debug")

@@ -43,11 +43,17 @@ def _if(_ctx: click.Context, _param: click.Parameter, value: bool) -> bool | Non
     return value or None
 
 
+def _no_more(_ctx: click.Context, _param: click.Parameter, more: tuple[str, ...]) -> None:
+    if more:
+        raise click.UsageError(f"one SRC at a time: what is {more[0]!r}? The result goes after -o.")
+
+
 _RESULT, _PART, _ENCODING = "Result", "Part of the video", "Encoding"
 _SOURCE, _MACHINE = "Reading the source", "Machine"
 
 _OPTIONS = (
     click.argument("source", metavar="SRC", type=click.Path()),
+    click.argument("more", metavar="", nargs=-1, expose_value=False, callback=_no_more),
     _option(
         _RESULT,
         *("-o", "--output", "destination"),

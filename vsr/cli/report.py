@@ -9,7 +9,10 @@ __all__ = ["report_text"]
 
 
 def report_text(plan: Plan, report: Report) -> str:
-    """What became of ``plan``: frames, time, how busy each stage was, and what is missing."""
+    """What became of ``plan``: frames, time, how busy each stage was, and what is missing.
+
+    Warnings are not repeated: each has been shown when it came up.
+    """
     lines = [f"{report.destination}: {plan.width}x{plan.height}, {size_text(report.bytes)}"]
     lines += entries(
         [
@@ -24,7 +27,6 @@ def report_text(plan: Plan, report: Report) -> str:
     for heading, sentences in (
         ("left out", report.given_up),
         ("damaged", _damage(report)),
-        ("warnings", report.warnings),
     ):
         if sentences:
             lines.append(f"  {heading}")
