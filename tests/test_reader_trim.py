@@ -12,12 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reading import Result, request, same
-from synth import Clip, Subtitle, make_clip
+from synth import Clip, Subtitle, gradient_png, make_clip
 
 from vsr.errors import InputError
 from vsr.media.probe import probe
+from vsr.media.reader import open_reader
 from vsr.media.timestamps import snap_trim
-from vsr.types import Trim
+from vsr.types import Trim, VideoStreamInfo
 
 FRAMES = 60
 LINES = [
@@ -137,6 +138,22 @@ def test_subtitles_on_screen_in_the_part_come_along(clips: dict[str, Clip]) -> N
     assert [bytes(s.packet) for s in part.side] == [LINES[2].text.encode()]
 
 
+def test_a_cover_belongs_to_every_part(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "a.mp4", audio="aac", cover=True, frames=30)
+    info = probe(str(clip.path))
+    (cover,) = (s.index for s in info.streams if isinstance(s, VideoStreamInfo) and s.is_cover)
+    for trim in (Trim(), snap_trim(str(clip.path), 0, Fraction(1, 2), Fraction(3, 5))):
+        result = Result(request(clip.path, side_streams=(1, cover), trim=trim))
+        assert [bytes(s.packet) for s in result.side if s.stream == cover] == [gradient_png()]
+
+
+def test_a_reader_may_be_left_early(clips: dict[str, Clip]) -> None:
+    for trim in (Trim(), Trim(start=probe(str(clips["mp4"].path)).videos[0].start)):
+        req = request(clips["mp4"].path, side_streams=(1,), trim=trim)
+        with open_reader("pyav", req) as reader:
+            assert next(iter(reader)) is not None
+
+
 def test_a_part_without_side_streams_gives_none(clips: dict[str, Clip]) -> None:
     result = Result(request(clips["mp4"].path, trim=Trim(frames=3)))
     assert (len(result.frames), result.side) == (3, [])
@@ -155,7 +172,8 @@ def test_times_between_frames_mean_the_next_frame(clips: dict[str, Clip]) -> Non
     assert snap(None, Fraction(1, 25)) == Trim(end=first + step)
     assert snap(None, Fraction(1, 24)) == Trim(end=first + 2 * step)
     assert snap(None, Fraction(100)) == Trim()
-    assert snap(None, None, 5) == Trim(end=first + 5 * step, frames=5)
+    assert snap(None, None, 5) == Trim(frames=5)
+    assert snap(Fraction(0), None, 5) == Trim(end=first + 5 * step, frames=5)
     assert snap(None, None, None) == Trim()
 
 

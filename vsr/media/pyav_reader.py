@@ -29,6 +29,9 @@ __all__ = ["PyAVReader"]
 # in MP4 land too late at first.
 _BACK_OFFS = (0, 1, 2, 5, 10, 30)
 
+# Seconds by which files end before the end they announce without anything missing.
+_TOLERANCE = Fraction(1, 2)
+
 # A demuxer that fails so often in a row will not recover.
 _MOST_FAILURES = 100
 
@@ -47,6 +50,7 @@ class PyAVReader:
         self._packets = 0  # video packets seen, discarded ones included
         self._missing = 0  # frames that packets promised and the decoder did not give
         self._last_end = Fraction(0)  # latest end of any packet seen, in seconds
+        self._video_end = Fraction(0)  # the same of the video's packets
 
     @property
     def stats(self) -> ReadStats:
@@ -214,6 +218,8 @@ class PyAVReader:
                     if packet.size and packet.pts is not None:
                         end = (packet.pts + (packet.duration or 0)) * packet.time_base
                         self._last_end = max(self._last_end, end)
+                        if packet.stream_index == self._stream.index:
+                            self._video_end = max(self._video_end, end)
                     yield packet
                 return
             except av.error.FFmpegError as error:
@@ -274,7 +280,7 @@ class PyAVReader:
         """A deinterlacer for frames like ``first``.
 
         Where frames are flagged, unflagged ones between them (film in a broadcast) stay as they
-        are; where none is, the request means all of them.
+        are; where the first one is not, the request means all of them.
         """
         native = first.format.name
         planar = native in PIXEL_FORMATS or native.startswith("yuvj")
@@ -311,16 +317,28 @@ class PyAVReader:
         # The two fields of an interlaced picture may be two packets.
         if self._missing and has_packet_pts(container) and not self._request.video.interlaced:
             yield f"{self._missing} video packets gave no frame."
-        if "mp4" in container.format.name and self._packets < stream.frames:
+        announced = _end(stream.start_time, stream.duration, self._time_base)
+        # Edit lists hide packets, so their number alone does not mean that the file is cut short.
+        if (
+            announced is not None
+            and announced - self._video_end > _TOLERANCE
+            and self._packets < stream.frames
+        ):
             yield (
                 f"The file is cut short: it announces {stream.frames} video packets, but only "
                 f"{self._packets} could be read."
             )
-        elif container.duration is not None and self._last_end:
-            start = Fraction(container.start_time or 0, av.time_base)
-            announced = start + Fraction(container.duration, av.time_base)
-            if announced - self._last_end > max(Fraction(1, 2), announced / 20):
+        announced = _end(container.start_time, container.duration, Fraction(1, av.time_base))
+        others = [s for s in container.streams.video if s.discard == Discard.all]
+        if stream.duration is None and announced is not None and self._last_end and not others:
+            begin = Fraction(container.start_time or 0, av.time_base)
+            if announced - self._last_end > max(_TOLERANCE, (announced - begin) / 20):
                 yield (
-                    f"The file is cut short: it announces {float(announced - start):.2f} s, but "
-                    f"ends after {float(self._last_end - start):.2f} s."
+                    f"The file is cut short: it announces {float(announced - begin):.2f} s, but "
+                    f"ends after {float(self._last_end - begin):.2f} s."
                 )
+
+
+def _end(start: int | None, duration: int | None, time_base: Fraction) -> Fraction | None:
+    """Seconds at which something ends."""
+    return None if duration is None else ((start or 0) + duration) * time_base

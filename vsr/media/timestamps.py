@@ -79,13 +79,14 @@ def snap_trim(
 
     Returns:
         The part, with every bound a timestamp of an existing frame. ``end`` is ``None`` if the part
-        reaches to the last frame, ``start`` if it begins with the first one.
+        reaches to the last frame or only its number of frames was given, ``start`` if it begins
+        with the first one.
 
     Raises:
         InputError: no frame lies in that part, or the file cannot be read.
     """
-    if start is None and end is None and frames is None:
-        return Trim()
+    if start is None and end is None and (frames is None or frames > 0):
+        return Trim(frames=frames)
     found: list[int] = []  # sorted
     low = high = 0
     with open_source(path) as container, av_errors(path, "scan the file"):
