@@ -50,7 +50,8 @@ def upscale(
     Raises:
         VsrError: some kind of it, with nothing left behind.
     """
-    plan = plan_upscale(str(source), destination and str(destination), scale=scale, **wishes)
+    target = None if destination is None else str(destination)
+    plan = plan_upscale(str(source), target, scale=scale, **wishes)
     return run_upscale(plan, on_event=on_event)
 
 

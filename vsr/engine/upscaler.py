@@ -9,7 +9,7 @@ import torch
 
 from vsr.engine.backend import open_backend
 from vsr.engine.device import choose_device
-from vsr.media.color import from_rgb, to_rgb
+from vsr.media.color import batch_to_rgb, from_rgb
 from vsr.models.bicubic import Bicubic
 from vsr.types import Color, FrameBatch, ModelPlan, PixelFormat
 
@@ -83,8 +83,8 @@ class Upscaler:
     @torch.inference_mode()
     def upscale(self, batch: FrameBatch, format: PixelFormat, color: Color) -> FrameBatch:  # noqa: A002
         """Upscale ``batch`` into planes of ``format`` that mean ``color``, on the CPU."""
-        planes = [plane.to(self.device, non_blocking=True) for plane in batch.planes]
-        rgb, alpha = to_rgb(planes, batch.format, batch.color)
+        planes = tuple(plane.to(self.device, non_blocking=True) for plane in batch.planes)
+        rgb, alpha = batch_to_rgb(replace(batch, planes=planes))
         large = self._backend(rgb)
         large_alpha = None
         if format.alpha and alpha is not None:

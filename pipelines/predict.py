@@ -1,0 +1,196 @@
+"""How long a plan will take, how large its result, how much memory: from a short probe."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import torch
+
+from pipelines.memory import resident_memory
+from pipelines.upscale import expected_frames, read_request
+from vsr.engine.upscaler import Upscaler
+from vsr.media.reader import open_reader
+from vsr.media.writer import Writer
+from vsr.types import FrameBatch, Plan
+
+__all__ = ["Prediction", "predict"]
+
+#: Frames encoded to learn bits per frame: long enough for B-frames and a rate to settle.
+_PROBE_FRAMES = 24
+#: Side of the crop that is first put through the network, to learn how large a crop fits the time.
+_FIRST_SIDE = 64
+#: Resident bytes per sample of one input frame while the network runs, by model and scale, float32
+#: in eager PyTorch on the CPU (measured as peak minus resting resident set at 640x360).
+_BYTES_PER_PIXEL = {"fdiwn": 1500, "fdiwn-m": 1500, "bicubic": 160}
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a run will cost.
+
+    Attributes:
+        frames: expected, ``None`` if the container does not say; the totals are then ``None`` too.
+        fps: frames per second of the whole run.
+        seconds: wall time.
+        bytes: size of the result.
+        memory: peak resident set in bytes.
+        how: what was measured, one sentence.
+    """
+
+    frames: int | None
+    fps: float
+    seconds: float | None
+    bytes: int | None
+    memory: int
+    how: str
+
+
+def predict(plan: Plan, seconds: float = 2.0) -> Prediction:
+    """Probe the stages of ``plan`` for about ``seconds`` each and extrapolate.
+
+    The network runs on a crop that fits the time; the encoder gets the first frames enlarged by
+    bicubic (sharper frames need some more bits).
+
+    Raises:
+        VsrError: as the run itself would.
+    """
+    frames = expected_frames(plan)
+    batches, decode = _decode(plan, seconds)
+    crop, infer = _infer(plan, batches[0], seconds)
+    encode, frame_bytes = _encode(plan, batches, seconds)
+    # On a CPU the stages share the same cores; on a GPU they overlap.
+    cost = decode + infer + encode if plan.device == "cpu" else max(decode, infer, encode)
+    shot = sum(len(batch) for batch in batches)
+    return Prediction(
+        frames=frames,
+        fps=1 / cost,
+        seconds=None if frames is None else frames * cost,
+        bytes=None if frames is None else round(frames * frame_bytes) + _side_bytes(plan, frames),
+        memory=_memory(plan),
+        how=f"the network timed on {crop[0]}x{crop[1]} of the first frame, decoder and encoder on "
+        f"the first {shot} frames, enlarged by bicubic",
+    )
+
+
+def _decode(plan: Plan, seconds: float) -> tuple[list[FrameBatch], float]:
+    """The first batches, as many as are decoded in the time; seconds per frame."""
+    most = min(_PROBE_FRAMES, plan.trim.frames or _PROBE_FRAMES)
+    trim = replace(plan.trim, frames=most)
+    request = replace(read_request(replace(plan, trim=trim, streams=())), batch=1)
+    batches = []
+    begun = time.perf_counter()
+    with open_reader(plan.reader, request) as reader:
+        for item in reader:
+            if isinstance(item, FrameBatch):
+                batches.append(item)
+                if time.perf_counter() - begun > seconds:
+                    break
+    return batches, (time.perf_counter() - begun) / len(batches)
+
+
+def _infer(plan: Plan, batch: FrameBatch, seconds: float) -> tuple[tuple[int, int], float]:
+    """``(width, height)`` of the crop that was timed, and seconds per whole frame."""
+    model = plan.model
+    upscaler = Upscaler(
+        model.scale,
+        model.name,
+        model.weights,
+        device=plan.device,
+        backend=plan.backend,
+        dtype=plan.dtype,
+    )
+    width, height = plan.video.width, plan.video.height
+
+    def measure(wide: int, high: int) -> float:
+        crop = torch.rand(1, 3, high, wide) * 255
+        upscaler(crop)  # first calls allocate, choose kernels, compile
+        begun = time.perf_counter()
+        upscaler(crop).cpu()
+        return time.perf_counter() - begun
+
+    wide, high = min(width, _FIRST_SIDE), min(height, _FIRST_SIDE)
+    taken = measure(wide, high)
+    # Two calls of the larger crop shall fit. It keeps the frame's shape.
+    room = seconds / 2 / taken * (wide * high) / (width * height)
+    if room * width * height > 2 * wide * high:
+        share = math.sqrt(min(1.0, room))
+        wide, high = max(wide, int(width * share)), max(high, int(height * share))
+        taken = measure(wide, high)
+    colour = _time_colour(plan, batch)
+    return (wide, high), taken * (width * height) / (wide * high) + colour
+
+
+def _time_colour(plan: Plan, batch: FrameBatch) -> float:
+    """Seconds to bring one frame to RGB and back (bicubic's own time is small beside it)."""
+    enlarge = Upscaler(plan.model.scale, "bicubic", device=plan.device)
+    begun = time.perf_counter()
+    enlarge.upscale(batch, plan.encode.format, plan.encode.tags)
+    return time.perf_counter() - begun if plan.model.name != "bicubic" else 0.0
+
+
+def _encode(plan: Plan, batches: Sequence[FrameBatch], seconds: float) -> tuple[float, float]:
+    """Seconds and bytes per frame of the planned encoder."""
+    enlarge = Upscaler(plan.model.scale, "bicubic", device=plan.device)
+    with tempfile.TemporaryDirectory(prefix="vsr-predict-") as folder:
+        destination = Path(folder) / f"probe{Path(plan.destination).suffix}"
+        short = replace(
+            plan,
+            destination=str(destination),
+            streams=(),
+            chapters=False,
+            verify=False,
+            overwrite=False,
+            time_shift=Fraction(0) if plan.time_shift < 0 else plan.time_shift,
+        )
+        taken, count = 0.0, 0
+        with Writer(short) as writer:
+            for batch in batches:
+                large = enlarge.upscale(batch, plan.encode.format, plan.encode.tags)
+                begun = time.perf_counter()
+                writer.write(large)
+                taken += time.perf_counter() - begun
+                count += len(batch)
+                if taken > seconds:
+                    break
+            begun = time.perf_counter()
+            writer.finish()
+            taken += time.perf_counter() - begun
+        sizes = list(_packet_sizes(destination))
+    key = max((size for size, is_key in sizes if is_key), default=0)
+    others = [size for size, is_key in sizes if not is_key]
+    # A short clip has far more key frames than a long one.
+    between = sum(others) / len(others) if others else key
+    return taken / count, (key + between * (plan.encode.gop - 1)) / plan.encode.gop
+
+
+def _packet_sizes(path: Path) -> Iterator[tuple[int, bool]]:
+    with av.open(str(path)) as container:
+        for packet in container.demux(video=0):
+            if packet.size:
+                yield packet.size, packet.is_keyframe
+
+
+def _side_bytes(plan: Plan, frames: int) -> int:
+    """Bytes of the copied streams, from the bit rates that the container states."""
+    rate = plan.video.average_rate
+    if rate is None:
+        return 0
+    bits = sum(a.stream.bit_rate or 0 for a in plan.streams if a.action != "drop")
+    return round(bits / 8 * float(frames / rate))
+
+
+def _memory(plan: Plan) -> int:
+    """Peak resident set: what is resident now, the network's own, and the frames in the queues."""
+    pixels = plan.video.width * plan.video.height * plan.batch
+    large = plan.width * plan.height * 3 * plan.encode.format.bytes_per_sample
+    # Two batches wait before and after the network, the encoder looks some forty frames ahead.
+    queued = (4 * plan.batch + 40) * large // 2
+    network = pixels * _BYTES_PER_PIXEL.get(plan.model.name, max(_BYTES_PER_PIXEL.values()))
+    return resident_memory() + network + queued
