@@ -22,7 +22,14 @@ FRAMES = 120
 def clip_of(path: Path) -> Clip:
     options = {"g": "12", "bf": "2", "preset": "medium"}
     fast = {"movflags": "faststart"} if path.suffix == ".mp4" else None
-    return make_clip(path, frames=FRAMES, options=options, audio="aac", mux_options=fast)
+    return make_clip(
+        path,
+        frames=FRAMES,
+        options=options,
+        audio="aac",
+        cover=path.suffix == ".mkv",
+        mux_options=fast,
+    )
 
 
 def packets(path: Path) -> list[tuple[int, int]]:

@@ -11,7 +11,7 @@ from typing import Self, cast
 import av
 import av.error
 from av.container import InputContainer
-from av.stream import Discard, Stream
+from av.stream import Discard, Disposition, Stream
 
 from vsr.errors import DecodeError, InputError
 from vsr.media.av_errors import map_av_error
@@ -329,7 +329,10 @@ class PyAVReader:
                 f"{self._packets} could be read."
             )
         announced = _end(container.start_time, container.duration, Fraction(1, av.time_base))
-        others = [s for s in container.streams.video if s.discard == Discard.all]
+        others = any(
+            s.discard == Discard.all and not s.disposition & Disposition.attached_pic
+            for s in container.streams.video
+        )
         if stream.duration is None and announced is not None and self._last_end and not others:
             begin = Fraction(container.start_time or 0, av.time_base)
             if announced - self._last_end > max(_TOLERANCE, (announced - begin) / 20):
