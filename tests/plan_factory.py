@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import imageio_ffmpeg
 import torch
 from synth import LOSSLESS, picture
 
@@ -30,7 +32,7 @@ from vsr.types import (
     pixel_format,
 )
 
-__all__ = ["lossless_options", "read", "run", "write_plan"]
+__all__ = ["changed", "ffmpeg_log", "lossless_options", "read", "run", "write_plan"]
 
 _FAST = {
     "libx264": {"preset": "ultrafast", "crf": "20"},
@@ -119,6 +121,12 @@ def write_plan(
         reasons=(),
         given_up=(),
     )
+
+
+def ffmpeg_log(path: Path) -> str:
+    """What an ffmpeg that is not PyAV's prints about a file."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-v", "verbose", "-i", str(path)]
+    return subprocess.run(command, capture_output=True, check=False).stderr.decode()
 
 
 def _action(stream: StreamInfo, name: str) -> StreamAction:

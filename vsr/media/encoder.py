@@ -28,7 +28,7 @@ from vsr.media.encoder_options import encoder_options, open_listening
 from vsr.media.template import video_template
 from vsr.types import Color, FrameBatch, Plan
 
-__all__ = ["VideoEncoder"]
+__all__ = ["VideoEncoder", "encoder_tick"]
 
 # SVT-AV1 refuses higher rates; the rate only steers rate control, timestamps are independent of it.
 _MAX_RATE = Fraction(240)
@@ -53,7 +53,7 @@ class VideoEncoder:
     def __init__(self, output: OutputContainer, plan: Plan) -> None:
         self._plan = plan
         self._where = plan.destination
-        self.time_base = _common_tick(plan.video.time_base, plan.time_shift)
+        self.time_base = encoder_tick(plan)
         self._shift = int(plan.time_shift / self.time_base)
         self.times = array("q")
         encode = plan.encode
@@ -95,7 +95,13 @@ class VideoEncoder:
                 last.duration = self.times[-1] - self.times[-2]
             yield from self._send(self.times[-1], last)
         with av_errors(self._where, "encode the last frames", EncodeError):
-            yield from map(self._finished, self.stream.encode(None))
+            packets = [self._finished(packet) for packet in self.stream.encode(None)]
+        if len(self.times) <= 2:
+            # x265 computes decoding times from uninitialised memory if it gets less than three
+            # frames (bframeDelayTime in its encoder.cpp); two frames cannot be reordered anyway.
+            for packet in packets:
+                packet.dts = packet.pts
+        yield from packets
 
     def _advance(self, pts: int, frame: VideoFrame) -> Iterator[Packet[VideoStream]]:
         # One frame is held back: how long it lasts is known when the next one comes. Durations
@@ -187,7 +193,8 @@ def _tag(target: Any, color: Color) -> None:
     target.color_range = int(color.range)
 
 
-def _common_tick(tick: Fraction, shift: Fraction) -> Fraction:
-    """The coarsest time base of which both ``tick`` and ``shift`` are whole multiples."""
+def encoder_tick(plan: Plan) -> Fraction:
+    """The coarsest time base in which the source's tick and the plan's shift are whole numbers."""
+    tick, shift = plan.video.time_base, plan.time_shift
     numerator = gcd(tick.numerator * shift.denominator, shift.numerator * tick.denominator)
     return Fraction(numerator, tick.denominator * shift.denominator)

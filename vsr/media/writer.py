@@ -19,7 +19,7 @@ from vsr.media.atomic import AtomicFile
 from vsr.media.audio import AudioLane
 from vsr.media.av_errors import av_errors
 from vsr.media.containers import CONTAINERS
-from vsr.media.encoder import VideoEncoder
+from vsr.media.encoder import VideoEncoder, encoder_tick
 from vsr.media.remux import (
     Lane,
     add_attachment,
@@ -40,6 +40,8 @@ __all__ = ["WriteResult", "Writer"]
 
 # Larger movie time scales make QuickTime's 32-bit durations overflow within hours.
 _MAX_MOVIE_TIMESCALE = 1_000_000
+# Where sound and picture have no common one: exact for the picture, to 20 us for the sound.
+_FINE_MOVIE_TIMESCALE = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,12 +227,12 @@ class Writer:
             options.setdefault("avoid_negative_ts", "disabled")
         else:
             # Start offsets stand in the edit list, in ticks of the movie: they are to be exact.
-            video = plan.video.time_base.denominator
+            video = encoder_tick(plan).denominator
             rates = [a.stream.sample_rate or 1 for a in plan.streams if a.action != "drop"]
-            common = lcm(video, *rates)
-            options.setdefault(
-                "movie_timescale", str(common if common <= _MAX_MOVIE_TIMESCALE else video)
-            )
+            scale = lcm(video, *rates)
+            if scale > _MAX_MOVIE_TIMESCALE:
+                scale = video * -(-_FINE_MOVIE_TIMESCALE // video)
+            options.setdefault("movie_timescale", str(scale))
         return options
 
     def _mux(self, packet: Packet[Any]) -> None:
