@@ -103,7 +103,7 @@ class Prefetch(Generic[T]):
                     if self._counts(item):
                         self._counted += 1
                     self._changed.notify_all()
-        except BaseException as error:  # handed to the consumer, which raises it
+        except BaseException as error:  # noqa: BLE001 - the consumer raises it
             self._error = error
         finally:
             with self._changed:
