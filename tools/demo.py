@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scene import draw, sound
 
 import vsr
+from vsr.metrics import psnr_y
 from vsr.models.bicubic import imresize
 
 FOLDER = Path("demo")
@@ -72,12 +73,13 @@ def rgb(path: Path, index: int) -> torch.Tensor:
 
 def picture(pixels: torch.Tensor) -> Image:
     """``(1, 3, H, W)`` in 0..255 as an 8-bit picture ``(H, W, 3)``."""
-    return np.asarray(pixels[0].clamp(0, 255).round().permute(1, 2, 0).numpy(), np.uint8)
+    return np.asarray(pixels[0].clamp(0, 255).round().permute(1, 2, 0).cpu().numpy(), np.uint8)
 
 
-def psnr(a: Image, b: Image) -> float:
-    """Peak signal-to-noise ratio in dB over all RGB samples."""
-    return float(10 * np.log10(255**2 / np.mean((a.astype(float) - b.astype(float)) ** 2)))
+def distance(a: Image, b: Image) -> str:
+    """How near two pictures are: PSNR of their luma, as papers measure it."""
+    x, y = (torch.from_numpy(image.copy()).permute(2, 0, 1) for image in (a, b))
+    return f"{psnr_y(x, y, shave=SCALE).item():.2f} dB"
 
 
 def panel(image: Image, caption: str) -> Image:
@@ -101,8 +103,8 @@ def side_by_side(source: Path, result: Path, path: Path) -> None:
     interpolated = picture(vsr.Upscaler(SCALE, "bicubic")(small))
     upscaled = picture(rgb(result, SHOWN))
     panels = [
-        panel(interpolated, f"bicubic  {psnr(interpolated, large):.2f} dB"),
-        panel(upscaled, f"vsr upscale (FDIWN)  {psnr(upscaled, large):.2f} dB"),
+        panel(interpolated, f"bicubic  {distance(interpolated, large)}"),
+        panel(upscaled, f"vsr upscale (FDIWN)  {distance(upscaled, large)}"),
         panel(large, "what was there before it was shrunk"),
     ]
     gap = np.full((panels[0].shape[0], 8, 3), 24, np.uint8)
