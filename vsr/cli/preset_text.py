@@ -40,7 +40,14 @@ def preset_toml(name: str) -> str:
     """
     resolved = load_preset(name)
     path = Path(resolved.path)
-    values = {key: value for key, value in _collect(path, (path,)) if _counts(key, resolved)}
+    values: dict[str, _Value] = {}
+    for key, value in _collect(path, (path,)):
+        if _counts(key, resolved):
+            # A number replaces a table of numbers, and a table another, whole.
+            other = [k for k in values if _whole(k) == _whole(key) and values[k].file != value.file]
+            for replaced in other:
+                del values[replaced]
+            values[key] = value
     lines = [f"# {path}"]
     section, file = "", path
     for key in sorted(values, key=lambda dotted: _place(dotted, list(values))):
@@ -53,9 +60,14 @@ def preset_toml(name: str) -> str:
         file = found.file
         if comment := f"{found.comment} {origin}".strip():
             lines += textwrap.wrap(comment, 78, initial_indent="# ", subsequent_indent="# ")
-        value = resolved.weights if key == "model.weights" else found.value
-        lines.append(f"{_toml_key(last)} = {_toml(value)}")
+        shown = resolved.weights if key == "model.weights" else found.value
+        lines.append(f"{_toml_key(last)} = {_toml(shown)}")
     return "\n".join(lines)
+
+
+def _whole(key: str) -> str:
+    """The part of a key whose value is replaced in one piece when presets are merged."""
+    return "encode.quality" if key.startswith("encode.quality.") else key
 
 
 def _place(key: str, order: list[str]) -> tuple[int, int]:

@@ -25,7 +25,7 @@ def report_text(plan: Plan, report: Report) -> str:
         indent="  ",
     )
     for heading, sentences in (
-        ("left out", report.given_up),
+        ("given up", report.given_up),
         ("damaged", _damage(report)),
     ):
         if sentences:

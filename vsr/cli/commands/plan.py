@@ -26,7 +26,6 @@ def plan(source: str, destination: str | None, as_json: bool, **wishes: Any) -> 
     with its reason; and time, size and memory, predicted from a few frames.
     """
     from pipelines.predict import predict
-
     from pipelines.upscale import plan_upscale
     from vsr.plan import describe
 
@@ -41,13 +40,15 @@ def plan(source: str, destination: str | None, as_json: bool, **wishes: Any) -> 
 
 
 def _prediction(prediction: Prediction) -> list[str]:
+    unknown = "not known, because the source does not say how many frames it has"
+    time = unknown if prediction.seconds is None else f"about {time_text(prediction.seconds)}"
+    size = unknown if prediction.bytes is None else f"about {size_text(prediction.bytes)}"
     return entries(
         [
-            ("time", f"{time_text(prediction.seconds)}, {prediction.fps:.3g} frames/s"),
-            ("size", size_text(prediction.bytes)),
-            ("memory", size_text(prediction.memory)),
-            ("how", prediction.how),
+            ("time", f"{time}; {prediction.fps:.3g} frames/s"),
+            ("size", size),
+            ("memory", f"about {size_text(prediction.memory)}"),
+            ("measured", prediction.how),
         ],
-        label=12,
-        indent="",
+        label=13,
     )

@@ -58,6 +58,6 @@ def _announce(plan: Plan) -> None:
         err=True,
     )
     for sentence in plan.given_up:
-        note("left out", sentence, "yellow")
+        note("given up", sentence, "yellow")
     for sentence in plan.info.warnings:
         note("warning", sentence, "yellow")
