@@ -37,7 +37,8 @@ def _slow_line(line: list[int], scale: Fraction) -> list[Fraction]:
         taps = range(math.floor(centre) - reach, math.floor(centre) + reach + 1)
         weights = [_cubic(shrink * (centre - t)) for t in taps]
         samples = [line[min(max(t, 0), len(line) - 1)] for t in taps]
-        out.append(sum(w * v for w, v in zip(weights, samples, strict=True)) / sum(weights))
+        total = sum((w * v for w, v in zip(weights, samples, strict=True)), Fraction(0))
+        out.append(total / sum(weights, Fraction(0)))
     return out
 
 

@@ -76,14 +76,14 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError) as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(path) from error
 
 
 def _read_checkpoint(path: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(path) from error
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise ModelError(
             f"holds a {type(content).__name__}, not a dictionary of tensors",
@@ -93,10 +93,10 @@ def _read_checkpoint(path: Path) -> dict[str, Tensor]:
     return content
 
 
-def _unreadable(path: Path, error: Exception) -> ModelError:
-    reason = str(error).strip().split("\n", maxsplit=1)[0] or type(error).__name__
+def _unreadable(path: Path) -> ModelError:
+    # The libraries' own messages are left to the traceback: torch's advises to execute the file.
     return ModelError(
-        f"is not a readable weights file ({reason})",
+        "is not a readable weights file",
         where=str(path),
         remedy="give a .safetensors file or a PyTorch checkpoint; a cut download looks like this",
     )
@@ -112,7 +112,7 @@ def read_metadata(path: Path) -> dict[str, str]:
         with safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(path) from error
 
 
 def save_weights(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
