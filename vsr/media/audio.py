@@ -75,7 +75,7 @@ class AudioLane:
             return
         try:
             frames = self._decoder.decode(packet)
-        except av.error.InvalidDataError:
+        except av.error.FFmpegError:
             self._refused += 1
             return
         for frame in frames:

@@ -37,6 +37,29 @@ _DEEPEST_REORDER = 16
 _FILE_TAGS = {"MAJOR_BRAND", "MINOR_VERSION", "COMPATIBLE_BRANDS", "ENCODER", "DURATION"}
 _SAMPLE_TAGS = ("BPS", "DURATION", "NUMBER_OF_", "_STATISTICS_", "ENCODER", "VENDOR_ID")
 _PREVIEW_PACKETS = 500
+# QuickTime numbers languages; these are known to FFmpeg's table by another code of ISO 639-2.
+_QUICKTIME_LANGUAGES = {
+    "deu": "ger",
+    "nld": "dut",
+    "swe": "sve",
+    "ell": "gre",
+    "isl": "ice",
+    "zho": "chi",
+    "gle": "iri",
+    "sqi": "alb",
+    "mkd": "mac",
+    "hye": "arm",
+    "kat": "geo",
+    "bod": "tib",
+    "mya": "bur",
+    "msa": "may",
+    "cym": "wel",
+    "eus": "baq",
+    "fre": "fra",
+    "rum": "ron",
+    "cze": "ces",
+    "slo": "slk",
+}
 _LAYOUTS = {1: "mono", 2: "stereo", 4: "quad", 6: "5.1", 8: "7.1"}
 _MIME_TYPES = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
 
@@ -254,6 +277,8 @@ def describe_stream(stream: Stream, source: StreamInfo, *, same_samples: bool = 
         stale = key.upper().startswith(_SAMPLE_TAGS)
         if stale and (not same_samples or key.upper() in _FILE_TAGS):
             del tags[key]
+    if stream.container.format.name == "mov" and "language" in tags:
+        tags["language"] = _QUICKTIME_LANGUAGES.get(tags["language"], tags["language"])
     stream.metadata.update(tags)
     flags = Disposition(0)
     for name in source.dispositions:

@@ -1,0 +1,155 @@
+"""Text subtitles from one form into another: same words, same times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pytest
+from plan_factory import read, run, write_plan
+from synth import Subtitle, make_clip
+
+from vsr.types import FrameBatch, Plan, SidePacket, StreamAction
+
+_MS = Fraction(1, 1000)
+_LINES = (
+    Subtitle(100 * _MS, 233 * _MS, "Hello"),
+    Subtitle(301 * _MS, 460 * _MS, r"Two\Nlines, with commas"),
+    Subtitle(460 * _MS, 475 * _MS, "Grüße — 你好"),
+)
+
+
+def _read(path: Path) -> list[tuple[int, int, str]]:
+    """Start and end in ms and text, as a decoder gives them."""
+    found = []
+    with av.open(str(path)) as file:
+        stream = file.streams.subtitles[0]
+        for packet in file.demux(stream):
+            if packet.size == 0 or packet.pts is None:
+                continue
+            for rect in stream.codec_context.decode2(packet) or ():
+                text = rect.dialogue.decode()
+                if text:
+                    start = round(packet.pts * packet.time_base / _MS)
+                    length = round(packet.duration * packet.time_base / _MS)
+                    found.append((start, start + length, text))
+    return found
+
+
+def _expected(lines: tuple[Subtitle, ...]) -> list[tuple[int, int, str]]:
+    return [
+        (int(line.start / _MS), int(line.end / _MS), line.text.replace(r"\N", "\n"))
+        for line in lines
+    ]
+
+
+def _convert(source: Path, target: Path, codec: str) -> Plan:
+    plan = write_plan(source, target, codec="vp9" if target.suffix == ".webm" else "h264")
+    actions = {
+        a.stream.index: StreamAction(a.stream, "convert", codec)
+        for a in plan.streams
+        if a.stream.kind == "subtitle"
+    }
+    return write_plan(
+        source, target, codec="vp9" if target.suffix == ".webm" else "h264", actions=actions
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "box", "target"),
+    [
+        ("mov_text", "mkv", "subrip"),
+        ("mov_text", "mkv", "ass"),
+        ("mov_text", "webm", "webvtt"),
+        ("srt", "mp4", "mov_text"),
+        ("srt", "mov", "mov_text"),
+        ("srt", "mkv", "ass"),
+        ("srt", "webm", "webvtt"),
+        ("ass", "mp4", "mov_text"),
+        ("ass", "mkv", "subrip"),
+        ("ass", "webm", "webvtt"),
+        ("webvtt", "mp4", "mov_text"),
+        ("webvtt", "mkv", "subrip"),
+    ],
+)
+def test_words_and_times_survive(source: str, box: str, target: str, tmp_path: Path) -> None:
+    name = "in.mp4" if source == "mov_text" else "in.mkv"
+    clip = make_clip(tmp_path / name, subtitles=_LINES, subtitle_codec=source)
+    assert _read(clip.path) == _expected(_LINES)
+    out = tmp_path / f"out.{box}"
+    plan = _convert(clip.path, out, target)
+    assert run(plan).warnings == ()
+    assert _read(out) == _expected(_LINES)
+    with av.open(str(out)) as file:
+        stream = file.streams.subtitles[0]
+        assert stream.codec.canonical_name == target
+        assert stream.language == "eng"
+
+
+def test_there_and_back_again(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "in.mkv", subtitles=_LINES)
+    run(_convert(clip.path, tmp_path / "a.mp4", "mov_text"))
+    run(_convert(tmp_path / "a.mp4", tmp_path / "b.mkv", "subrip"))
+    assert _read(tmp_path / "b.mkv") == _expected(_LINES)
+
+
+def test_styling_goes_as_far_as_the_target_does(tmp_path: Path) -> None:
+    lines = (Subtitle(100 * _MS, 300 * _MS, r"{\i1}slanted{\i0} and {\b1}fat{\b0}"),)
+    clip = make_clip(tmp_path / "in.mkv", subtitles=lines, subtitle_codec="ass")
+    run(_convert(clip.path, tmp_path / "a.mkv", "subrip"))
+    with av.open(str(tmp_path / "a.mkv")) as file:
+        packet = next(p for p in file.demux(subtitles=0) if p.size)
+        assert bytes(packet) == b"<i>slanted</i> and <b>fat</b>"
+    run(_convert(clip.path, tmp_path / "b.mp4", "mov_text"))
+    run(_convert(tmp_path / "b.mp4", tmp_path / "c.mkv", "subrip"))
+    with av.open(str(tmp_path / "c.mkv")) as file:
+        packet = next(p for p in file.demux(subtitles=0) if p.size)
+        assert bytes(packet) == b"<i>slanted</i> and <b>fat</b>"
+
+
+def test_texts_that_overlap_are_shown_together_in_mp4(tmp_path: Path) -> None:
+    lines = (
+        Subtitle(50 * _MS, 300 * _MS, "A"),
+        Subtitle(100 * _MS, 200 * _MS, "B"),
+        Subtitle(150 * _MS, 400 * _MS, "C"),
+        Subtitle(420 * _MS, 450 * _MS, "D"),
+    )
+    clip = make_clip(tmp_path / "in.mkv", subtitles=lines)
+    run(_convert(clip.path, tmp_path / "out.mp4", "mov_text"))
+    assert _read(tmp_path / "out.mp4") == [
+        (50, 100, "A"),
+        (100, 150, "A\nB"),
+        (150, 200, "A\nB\nC"),
+        (200, 300, "A\nC"),
+        (300, 400, "C"),
+        (420, 450, "D"),
+    ]
+    run(_convert(clip.path, tmp_path / "out.mkv", "ass"))
+    assert _read(tmp_path / "out.mkv") == _expected(lines)
+
+
+def test_time_shift(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "in.mkv", subtitles=_LINES)
+    plan = write_plan(clip.path, tmp_path / "out.mp4", time_shift=Fraction(3, 2))
+    run(plan)
+    assert _read(tmp_path / "out.mp4") == [(a + 1500, b + 1500, t) for a, b, t in _expected(_LINES)]
+
+
+def test_texts_out_of_order_are_moved_and_said(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "in.mkv", subtitles=_LINES[:2])
+
+    def swapped(plan: Plan) -> Iterator[FrameBatch | SidePacket]:
+        texts = []
+        for item in read(plan):
+            if isinstance(item, SidePacket) and item.packet.size:
+                texts.append(item)
+            else:
+                yield item
+        yield from reversed(texts)
+
+    plan = _convert(clip.path, tmp_path / "out.webm", "webvtt")
+    (warning,) = run(plan, swapped).warnings
+    assert "1 texts of subtitle stream 1 begin later" in warning
+    assert [t for _, _, t in _read(tmp_path / "out.webm")] == ["Two\nlines, with commas", "Hello"]
