@@ -7,7 +7,7 @@ import pickle
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from media_factory import (
     CODECS,
@@ -350,6 +350,7 @@ def _plans(draw: st.DrawFn) -> Plan | None:
     return plan
 
 
+@settings(deadline=None)
 @given(_plans())
 def test_laws_of_every_plan(plan: Plan | None) -> None:
     if plan is None:

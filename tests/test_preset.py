@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vsr.errors import PresetError
@@ -148,12 +148,14 @@ _wishes = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(_wishes)
 def test_merging_with_nothing_changes_nothing(preset: Preset) -> None:
     assert merge(Preset(), preset) == preset
     assert merge(preset, Preset()) == preset
 
 
+@settings(deadline=None)
 @given(_wishes, _wishes)
 def test_the_upper_preset_wins_wherever_it_wishes(base: Preset, over: Preset) -> None:
     joined = merge(base, over)
@@ -163,6 +165,7 @@ def test_the_upper_preset_wins_wherever_it_wishes(base: Preset, over: Preset) ->
     assert dict(over.options).items() <= dict(joined.options).items()
 
 
+@settings(deadline=None)
 @given(st.integers(1, 8))
 def test_quality_between_listed_scales_is_the_lower_ones(scale: int) -> None:
     preset = Preset(quality=((2, 10), (4, 14)))
