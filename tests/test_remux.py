@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -354,3 +355,36 @@ def test_a_second_video_is_copied_where_planned(tmp_path: Path) -> None:
         have = sorted(_packets(plan.destination, "video", 1))
         assert [d for _, d in have] == [d for _, d in sorted(_packets(source, "video", 1))]
         assert [float(t) for t, _ in have] == pytest.approx([i / 25 for i in range(8)], abs=1e-3)
+
+
+def test_times_rounded_by_matroska_are_counted_in_samples_again(tmp_path: Path) -> None:
+    first = make_clip(tmp_path / "in.mp4", frames=50, audio="aac", audio_start=Fraction(1, 3))
+    run(write_plan(first.path, tmp_path / "a.mkv"))
+    run(write_plan(tmp_path / "a.mkv", tmp_path / "b.mp4"))
+    times = [time for time, _ in _packets(tmp_path / "b.mp4", "audio")]
+    steps = {b - a for a, b in pairwise(times)}
+    assert steps == {Fraction(1024, 48000)}
+    _same_packets(first.path, tmp_path / "b.mp4", within=Fraction(1, 1000))
+
+
+@pytest.mark.parametrize(
+    ("box", "tags", "kept"),
+    [
+        ("mov", {"title": "T", "com.apple.quicktime.model": "X", "mood": "good"}, 3),
+        ("mp4", {"com.apple.quicktime.model": "X", "mood": "good"}, 2),
+        ("mp4", {"title": "T", "mood": "good"}, 1),
+        ("mkv", {"title": "T", "mood": "good"}, 2),
+    ],
+)
+def test_unusual_tags_are_kept_or_named(
+    box: str, tags: dict[str, str], kept: int, tmp_path: Path
+) -> None:
+    clip = make_clip(tmp_path / "in.mkv", metadata=tags)
+    out = tmp_path / f"out.{box}"
+    result = run(write_plan(clip.path, out))
+    have = {key.lower(): value for key, value in probe(str(out)).metadata}
+    assert sum(have.get(key) == value for key, value in tags.items()) == kept
+    if kept < len(tags):
+        assert "no place for these tags: MOOD" in result.warnings[0]
+    else:
+        assert result.warnings == ()

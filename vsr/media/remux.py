@@ -12,8 +12,9 @@ from av.packet import Packet
 from av.stream import AttachmentStream, Disposition, Stream
 
 from vsr.errors import OutputError
+from vsr.media.tags import describe_stream
 from vsr.media.template import AUDIO_IDS, audio_template
-from vsr.types import ContainerSpec, Plan, StreamAction, StreamInfo
+from vsr.types import ContainerSpec, Plan, StreamAction
 
 __all__ = [
     "CopyLane",
@@ -22,10 +23,7 @@ __all__ = [
     "add_attachment",
     "add_copy",
     "add_cover",
-    "chapters",
     "cover_packet",
-    "describe_stream",
-    "file_metadata",
     "is_pause",
     "preview",
     "shift_ticks",
@@ -33,33 +31,7 @@ __all__ = [
 
 #: Decoders need at most this many frames of reordering (H.264, H.265).
 _DEEPEST_REORDER = 16
-# Tags that describe the old file or the old samples, in upper case.
-_FILE_TAGS = {"MAJOR_BRAND", "MINOR_VERSION", "COMPATIBLE_BRANDS", "ENCODER", "DURATION"}
-_SAMPLE_TAGS = ("BPS", "DURATION", "NUMBER_OF_", "_STATISTICS_", "ENCODER", "VENDOR_ID")
 _PREVIEW_PACKETS = 500
-# QuickTime numbers languages; these are known to FFmpeg's table by another code of ISO 639-2.
-_QUICKTIME_LANGUAGES = {
-    "deu": "ger",
-    "nld": "dut",
-    "swe": "sve",
-    "ell": "gre",
-    "isl": "ice",
-    "zho": "chi",
-    "gle": "iri",
-    "sqi": "alb",
-    "mkd": "mac",
-    "hye": "arm",
-    "kat": "geo",
-    "bod": "tib",
-    "mya": "bur",
-    "msa": "may",
-    "cym": "wel",
-    "eus": "baq",
-    "fre": "fra",
-    "rum": "ron",
-    "cze": "ces",
-    "slo": "slk",
-}
 _LAYOUTS = {1: "mono", 2: "stereo", 4: "quad", 6: "5.1", 8: "7.1"}
 _MIME_TYPES = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
 
@@ -141,6 +113,7 @@ class CopyLane:
         self._shift = shift
         self._step = 1 if strict else 0
         self._earliest = earliest
+        self._clock = _SampleClock(stream) if strict and action.stream.kind == "audio" else None
         self._last: int | None = None
         self._moved = 0
         self._early = 0
@@ -162,6 +135,8 @@ class CopyLane:
         self._last = dts
         packet.pts, packet.dts = pts, dts
         packet.stream = self.stream
+        if self._clock is not None:
+            self._clock.refine(packet)
         if not is_pause(packet, self.action.stream.kind):
             self.tally.add(packet)
         yield packet
@@ -196,6 +171,35 @@ class CopyLane:
             lead = _DEEPEST_REORDER * max(packet.duration or 0, 1)
             dts = pts - lead if follows is None else min(pts, follows)
         return pts, pts if dts is None else dts
+
+
+class _SampleClock:
+    """Times counted in samples, for sound whose own were rounded to something coarser.
+
+    Matroska rounds to milliseconds. Written as they are, packets in an MP4 would last now a little
+    longer, now a little shorter than the samples in them. So they are counted, for as long as the
+    count stays within one tick of the time the packet has. FFmpeg's command line does the same.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        context: Any = stream.codec_context
+        self._tick = Fraction(1, context.sample_rate or 1)
+        self._samples: int = context.frame_size
+        self._next: int | None = None
+
+    def refine(self, packet: Packet[Any]) -> None:
+        """Give ``packet`` a time in samples, where its own is coarser."""
+        coarse = packet.time_base
+        if not self._samples or coarse <= self._tick or packet.pts != packet.dts:
+            return
+        time = (packet.pts or 0) * coarse
+        at = round(time / self._tick)
+        if self._next is not None and abs(self._next * self._tick - time) <= coarse:
+            at = self._next
+        self._next = at + self._samples
+        packet.time_base = self._tick
+        packet.pts = packet.dts = at
+        packet.duration = self._samples
 
 
 def is_pause(packet: Packet[Any], kind: str) -> bool:
@@ -261,31 +265,6 @@ def _delayed(
         return output.add_stream_from_template(template, opaque=True)
 
 
-def describe_stream(stream: Stream, source: StreamInfo, *, same_samples: bool = True) -> None:
-    """Give ``stream`` the language, title, other tags and dispositions of ``source``.
-
-    Args:
-        stream: of the result.
-        source: what it is made from.
-        same_samples: the packets are copied; if not, tags that describe them are left out.
-    """
-    tags = dict(source.metadata)
-    if "name" in tags:
-        # What QuickTime files call the name of a track, FFmpeg writes from its title.
-        tags.setdefault("title", tags.pop("name"))
-    for key in list(tags):
-        stale = key.upper().startswith(_SAMPLE_TAGS)
-        if stale and (not same_samples or key.upper() in _FILE_TAGS):
-            del tags[key]
-    if stream.container.format.name == "mov" and "language" in tags:
-        tags["language"] = _QUICKTIME_LANGUAGES.get(tags["language"], tags["language"])
-    stream.metadata.update(tags)
-    flags = Disposition(0)
-    for name in source.dispositions:
-        flags |= Disposition[name]
-    stream.disposition = flags
-
-
 def preview(
     source: InputContainer, covers: Sequence[int], sounds: Sequence[int]
 ) -> tuple[dict[int, bytes], dict[int, Fraction]]:
@@ -328,7 +307,7 @@ def cover_packet(stream: Stream, picture: bytes) -> Packet[Any]:
 
 
 def add_attachment(
-    output: OutputContainer, source: Stream, action: StreamAction, picture: bytes | None
+    output: OutputContainer, source: Stream, action: StreamAction, picture: bytes
 ) -> None:
     """Attach a file: a font of the source as it is, or cover art with a name players know."""
     tags = dict(action.stream.metadata)
@@ -336,36 +315,7 @@ def add_attachment(
         name, mime, data = f"attachment{source.index}", "application/octet-stream", source.data
     else:
         ending, mime = _MIME_TYPES.get(action.stream.codec, (action.stream.codec, "image/*"))
-        name, data = f"cover.{ending}", picture or b""
+        name, data = f"cover.{ending}", picture
     name, mime = tags.pop("filename", name), tags.pop("mimetype", mime)
     attached = output.add_attachment(name, mime, data)
     attached.metadata.update(tags)
-
-
-def chapters(plan: Plan) -> list[Any]:
-    """The source's chapters in PyAV's form, moved by the plan's shift and cut to its trim."""
-    end = None
-    if plan.trim.end is not None:
-        end = plan.trim.end * plan.video.time_base + plan.time_shift
-    kept: list[Any] = []
-    for chapter in plan.info.chapters:
-        start = chapter.start * chapter.time_base + plan.time_shift
-        stop = chapter.end * chapter.time_base + plan.time_shift
-        if (plan.trim and stop <= 0) or (end is not None and start >= end):
-            continue
-        start, stop = max(start, Fraction(0)), stop if end is None else min(stop, end)
-        kept.append(
-            {
-                "id": chapter.id,
-                "start": round(start / chapter.time_base),
-                "end": round(stop / chapter.time_base),
-                "time_base": chapter.time_base,
-                "metadata": dict(chapter.metadata),
-            }
-        )
-    return kept
-
-
-def file_metadata(plan: Plan) -> dict[str, str]:
-    """The source's tags, without those that describe the old file itself."""
-    return {key: value for key, value in plan.info.metadata if key.upper() not in _FILE_TAGS}

@@ -25,14 +25,12 @@ from vsr.media.remux import (
     add_attachment,
     add_copy,
     add_cover,
-    chapters,
     cover_packet,
-    describe_stream,
-    file_metadata,
     preview,
 )
 from vsr.media.source import open_source
 from vsr.media.subtitles import SubtitleLane
+from vsr.media.tags import chapters, describe_stream, file_metadata, tag_form
 from vsr.media.verify import verify
 from vsr.types import FrameBatch, Plan, SidePacket, StreamAction
 
@@ -85,6 +83,7 @@ class Writer:
         self._plan = plan
         self._container = CONTAINERS[plan.container]
         self._lanes: dict[int, Lane] = {}
+        self._warnings: list[str] = []
         self._output: OutputContainer | None = None
         self._source: InputContainer | None = None
         self._file: AtomicFile | None = None
@@ -169,8 +168,9 @@ class Writer:
                 list(self._lanes.values()),
             )
         size = file.commit()
-        warnings = tuple(text for lane in self._lanes.values() for text in lane.warnings())
-        return WriteResult(frames, size, plan.verify, warnings)
+        for lane in self._lanes.values():
+            self._warnings.extend(lane.warnings())
+        return WriteResult(frames, size, plan.verify, tuple(self._warnings))
 
     def _start(self, output: OutputContainer, source: InputContainer) -> None:
         plan = self._plan
@@ -193,9 +193,11 @@ class Writer:
         covers = []
         for action in actions:
             stream, index = source.streams[action.stream.index], action.stream.index
-            if action.action == "attach":
-                add_attachment(output, stream, action, pictures.get(index))
-            elif action.stream.is_cover and index in pictures:
+            if action.stream.is_cover and index not in pictures:
+                self._warnings.append(f"The cover art in stream {index} could not be read.")
+            elif action.action == "attach":
+                add_attachment(output, stream, action, pictures.get(index, b""))
+            elif action.stream.is_cover:
                 covers.append((add_cover(output, stream, action), pictures[index]))
         if plan.chapters:
             output.set_chapters(chapters(plan))
@@ -233,6 +235,13 @@ class Writer:
             if scale > _MAX_MOVIE_TIMESCALE:
                 scale = video * -(-_FINE_MOVIE_TIMESCALE // video)
             options.setdefault("movie_timescale", str(scale))
+            form, lost = tag_form(plan)
+            for key, value in form.items():
+                options[key] = options.get(key, "") + value
+            if lost:
+                self._warnings.append(
+                    f".{plan.container} has no place for these tags: {', '.join(lost)}."
+                )
         return options
 
     def _mux(self, packet: Packet[Any]) -> None:

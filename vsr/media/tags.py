@@ -1,0 +1,121 @@
+"""Names, languages, dates and chapters: what a file says about itself and its streams."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+from av.stream import Disposition, Stream
+
+from vsr.types import Plan, StreamInfo
+
+__all__ = ["chapters", "describe_stream", "file_metadata", "tag_form"]
+
+# Tags that describe the old file or the old samples, in upper case.
+_FILE_TAGS = {"MAJOR_BRAND", "MINOR_VERSION", "COMPATIBLE_BRANDS", "ENCODER", "DURATION"}
+_SAMPLE_TAGS = ("BPS", "DURATION", "NUMBER_OF_", "_STATISTICS_", "ENCODER", "VENDOR_ID")
+# QuickTime numbers languages; these are known to FFmpeg's table by another code of ISO 639-2.
+_QUICKTIME_LANGUAGES = {
+    "deu": "ger",
+    "nld": "dut",
+    "swe": "sve",
+    "ell": "gre",
+    "isl": "ice",
+    "zho": "chi",
+    "gle": "iri",
+    "sqi": "alb",
+    "mkd": "mac",
+    "hye": "arm",
+    "kat": "geo",
+    "bod": "tib",
+    "mya": "bur",
+    "msa": "may",
+    "cym": "wel",
+    "eus": "baq",
+    "fre": "fra",
+    "rum": "ron",
+    "cze": "ces",
+    "slo": "slk",
+}
+# What FFmpeg writes into the tag list that players read in an MP4 (iTunes' "ilst"), and elsewhere.
+_MP4_TAGS = {
+    *("title", "artist", "album_artist", "composer", "album", "date", "comment", "genre"),
+    *("copyright", "grouping", "lyrics", "description", "synopsis", "show", "episode_id"),
+    *("network", "keywords", "track", "disc", "compilation"),
+}
+_MP4_FIELDS = {"creation_time", "location"}
+
+
+def describe_stream(stream: Stream, source: StreamInfo, *, same_samples: bool = True) -> None:
+    """Give ``stream`` the language, title, other tags and dispositions of ``source``.
+
+    Args:
+        stream: of the result.
+        source: what it is made from.
+        same_samples: the packets are copied; if not, tags that describe them are left out.
+    """
+    tags = dict(source.metadata)
+    if "name" in tags:
+        # What QuickTime files call the name of a track, FFmpeg writes from its title.
+        tags.setdefault("title", tags.pop("name"))
+    for key in list(tags):
+        stale = key.upper().startswith(_SAMPLE_TAGS)
+        if stale and (not same_samples or key.upper() in _FILE_TAGS):
+            del tags[key]
+    if stream.container.format.name == "mov" and "language" in tags:
+        tags["language"] = _QUICKTIME_LANGUAGES.get(tags["language"], tags["language"])
+    stream.metadata.update(tags)
+    flags = Disposition(0)
+    for name in source.dispositions:
+        flags |= Disposition[name]
+    stream.disposition = flags
+
+
+def chapters(plan: Plan) -> list[Any]:
+    """The source's chapters in PyAV's form, moved by the plan's shift and cut to its trim."""
+    end = None
+    if plan.trim.end is not None:
+        end = plan.trim.end * plan.video.time_base + plan.time_shift
+    kept: list[Any] = []
+    for chapter in plan.info.chapters:
+        start = chapter.start * chapter.time_base + plan.time_shift
+        stop = chapter.end * chapter.time_base + plan.time_shift
+        if (plan.trim and stop <= 0) or (end is not None and start >= end):
+            continue
+        start, stop = max(start, Fraction(0)), stop if end is None else min(stop, end)
+        kept.append(
+            {
+                "id": chapter.id,
+                "start": round(start / chapter.time_base),
+                "end": round(stop / chapter.time_base),
+                "time_base": chapter.time_base,
+                "metadata": dict(chapter.metadata),
+            }
+        )
+    return kept
+
+
+def file_metadata(plan: Plan) -> dict[str, str]:
+    """The source's tags, without those that describe the old file itself."""
+    return {key: value for key, value in plan.info.metadata if key.upper() not in _FILE_TAGS}
+
+
+def tag_form(plan: Plan) -> tuple[dict[str, str], tuple[str, ...]]:
+    """How the file's tags are written to MP4 and MOV, which have two places for them.
+
+    The list that players show knows few names; QuickTime's keys hold any, but few players read
+    them in an MP4, and covers cannot stand beside them.
+
+    Returns:
+        Options for the muxer, and the names of tags that this leaves behind.
+    """
+    names = {key.lower(): key for key in file_metadata(plan)} if plan.metadata else {}
+    others = [key for name, key in names.items() if name not in _MP4_TAGS | _MP4_FIELDS]
+    if plan.container == "mov":
+        return {"movflags": "+use_metadata_tags"}, ()
+    if plan.container != "mp4" or not others:
+        return {}, ()
+    covers = any(a.stream.is_cover and a.action == "copy" for a in plan.streams)
+    if covers or names.keys() & _MP4_TAGS:
+        return {}, tuple(others)
+    return {"movflags": "+use_metadata_tags"}, ()
