@@ -300,3 +300,19 @@ def test_models_are_completed() -> None:
     words = "vsr upscale --model fd"
     done = vsr(_VSR_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD="3")
     assert done.stdout.split() == ["plain,fdiwn", "plain,fdiwn-m"]
+
+
+def test_an_error_outlives_its_reader() -> None:
+    """Ctrl-C in a pipeline ends the reader as well: the code is still that of the error."""
+    receiving, sending = os.pipe()
+    os.close(receiving)
+    done = subprocess.run(
+        [sys.executable, "-m", "vsr", "info", "missing.mp4", "--json"],
+        cwd=ROOT,
+        stdout=sending,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(sending)
+    assert done.returncode == 3
+    assert b"Traceback" not in done.stderr

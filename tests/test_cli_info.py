@@ -168,6 +168,11 @@ def test_presets_as_json(config: Path, capsys: Captured) -> None:
     listed = json.loads(capsys.readouterr().out)
     assert [entry["name"] for entry in listed] == [preset.name for preset in find_presets()]
     assert all(entry["description"] and Path(entry["path"]).is_file() for entry in listed)
+    (config / "bad.toml").write_text("x = ")
+    assert run(["presets", "--json"]) == 0
+    broken = {e["name"]: e["problem"] for e in json.loads(capsys.readouterr().out) if e["problem"]}
+    assert list(broken) == ["bad"]
+    assert "not valid TOML" in broken["bad"]
     assert run(["presets", "show", "x2-hevc", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["codec"] == "hevc"
 

@@ -18,12 +18,13 @@ from vsr import __version__
 from vsr.cli.command import wants_debug, wants_json
 from vsr.cli.group import cli
 from vsr.cli.output import echo, echo_json, note
-from vsr.errors import VsrError, exit_code
+from vsr.errors import EXIT_CODES, UsageError, VsrError, exit_code
 
 __all__ = ["main", "run"]
 
 _COMPLETE = "_VSR_COMPLETE"
 _OWN = ("vsr", "pipelines")
+_USAGE = EXIT_CODES[UsageError]
 # Shells report 128 plus the signal's number for a program that a signal ended.
 _SIGNALLED = 128
 _BROKEN_PIPE = _SIGNALLED + 13
@@ -51,6 +52,9 @@ def main() -> NoReturn:
 
 def run(arguments: Sequence[str]) -> int:
     """Run ``vsr`` with ``arguments``; returns the exit code, having said what went wrong."""
+    if not arguments:
+        echo(cli.get_help(click.Context(cli, info_name="vsr")), err=True)
+        return _USAGE
     context: click.Context | None = None
     try:
         with _signals(), cli.make_context("vsr", list(arguments)) as context:
@@ -59,15 +63,23 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as end:
         return end.exit_code
     except BrokenPipeError:
-        # Whoever read the output has gone. Python would complain once more while it exits.
-        with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - os.devnull is no path to build on
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        _discard_output()
         return _BROKEN_PIPE
     except BaseException as error:  # noqa: BLE001 - the outermost frame: nobody else would report it
         code = _code(error)
-        _report(error, code, context)
+        try:
+            _report(error, code, context)
+        except BrokenPipeError:
+            # Ctrl-C ends whoever reads the output, too.
+            _discard_output()
         return code
     return 0
+
+
+def _discard_output() -> None:
+    """Nobody reads stdout any more: Python would complain about that once more while it exits."""
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - os.devnull is no path to build on
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _code(error: BaseException) -> int:
@@ -79,9 +91,6 @@ def _code(error: BaseException) -> int:
 
 
 def _report(error: BaseException, code: int, context: click.Context | None) -> None:
-    if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        echo(error.format_message(), err=True)
-        return
     debug = wants_debug(context)
     if debug:
         echo("".join(traceback.format_exception(error)), err=True)

@@ -54,7 +54,6 @@ def json_events() -> Callable[[Event], None]:
                     "bound_by": event.bound_by,
                 }
             )
-            sys.stdout.flush()
 
     return listen
 

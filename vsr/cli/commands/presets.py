@@ -38,21 +38,29 @@ def presets(ctx: click.Context, as_json: bool) -> None:
     echo("`vsr presets show NAME` prints one as TOML, a start for your own.")
 
 
+def _described(preset: PresetFile) -> tuple[str, PresetError | None]:
+    """A preset's description, or what is wrong with it: one broken file must not hide the rest."""
+    try:
+        return load_preset(str(preset.path)).description, None
+    except PresetError as error:
+        return "", error
+
+
 def _entry(preset: PresetFile) -> dict[str, object]:
+    description, error = _described(preset)
     return {
         "name": preset.name,
         "origin": preset.origin,
         "path": preset.path,
         "shadows": preset.shadows,
-        "description": load_preset(str(preset.path)).description,
+        "description": description,
+        "problem": None if error is None else f"{error.where}: {error.what}",
     }
 
 
 def _line(preset: PresetFile) -> str:
-    try:
-        line = load_preset(str(preset.path)).description
-    except PresetError as error:
-        # One broken file must not hide the others.
+    line, error = _described(preset)
+    if error is not None:
         line = f"broken: {error.what}"
         note("warning", f"{error.where}: {error.what}", "yellow")
     return f"{line} (instead of the shipped one)" if preset.shadows else line
