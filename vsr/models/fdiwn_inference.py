@@ -36,7 +36,7 @@ from vsr.models.fdiwn import (
     Variant,
     channel_statistics,
 )
-from vsr.models.fdiwn_tail import Tail, conv
+from vsr.models.fdiwn_tail import Tail, bias_of, conv
 
 __all__ = ["FdiwnInference"]
 
@@ -128,13 +128,12 @@ class _DistilledWcrw(nn.Module):
             return torch.cat([weight, torch.zeros_like(weight)], 1)[:, order]
 
         k = unit.skip_scale.item()
-        assert unit.shortcut.bias is not None  # noqa: S101 - for the type checker
         self.wide = _Wide(unit, remaining(unit.wide.expand.weight), order)
         self.shortcut_and_distil = conv(
             torch.cat(
                 [remaining(unit.shortcut.weight)[order] * k, distilled(distil.weight)[order]]
             ),
-            torch.cat([unit.shortcut.bias[order] * k, torch.zeros(CHANNELS)]),
+            torch.cat([bias_of(unit.shortcut)[order] * k, torch.zeros(CHANNELS)]),
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -200,10 +199,10 @@ class _Wdib(nn.Module):
             return (weight * scales.view(1, -1, 1, 1))[:, both]
 
         k = block.fuse.skip_scale.item()
-        assert block.fuse.shortcut.bias is not None  # noqa: S101 - for the type checker
         self.fuse = _Wide(block.fuse, from_both(block.fuse.wide.expand.weight), order)
         self.fuse_shortcut = conv(
-            from_both(block.fuse.shortcut.weight)[order] * k, block.fuse.shortcut.bias[order] * k
+            from_both(block.fuse.shortcut.weight)[order] * k,
+            bias_of(block.fuse.shortcut)[order] * k,
         )
         self.calibrate = conv(from_both(block.calibrate.weight)[order])
         self.gate = _Gate(block.attention, order)
@@ -260,22 +259,22 @@ class _Fswg(nn.Module):
         return out
 
 
-def _dense(conv: nn.Conv2d, first: Tensor, second: Tensor) -> Tensor:
+def _dense(grouped: nn.Conv2d, first: Tensor, second: Tensor) -> Tensor:
     """A grouped convolution after a channel shuffle, as a dense weight.
 
     Args:
-        conv: the training form's, reading the shuffled concatenation of two features.
+        grouped: the training form's, reading the shuffled concatenation of two features.
         first, second: the orders in which these are stored.
 
     Returns:
         ``(C, 2 C, 3, 3)``, outputs in their natural order.
     """
-    shuffled = _shuffled(2 * CHANNELS, conv.groups)
-    inputs, outputs = 2 * CHANNELS // conv.groups, CHANNELS // conv.groups
+    shuffled = _shuffled(2 * CHANNELS, grouped.groups)
+    inputs, outputs = 2 * CHANNELS // grouped.groups, CHANNELS // grouped.groups
     dense = torch.zeros(CHANNELS, 2 * CHANNELS, 3, 3)
-    for g in range(conv.groups):
+    for g in range(grouped.groups):
         rows = slice(g * outputs, (g + 1) * outputs)
-        dense[rows, shuffled[g * inputs : (g + 1) * inputs]] = conv.weight.detach()[rows]
+        dense[rows, shuffled[g * inputs : (g + 1) * inputs]] = grouped.weight.detach()[rows]
     return dense[:, torch.cat([first, second + CHANNELS])]
 
 
@@ -292,10 +291,9 @@ class FdiwnInference(nn.Module):
         super().__init__()
         self.scale = net.scale
         self.order = net.order
-        assert net.subtract_mean.bias is not None  # noqa: S101 - for the type checker
         # A x + b = A (x - black): subtracting first keeps the head's zero padding exact.
         mix = net.subtract_mean.weight.detach()[:, :, 0, 0].double()
-        black = -torch.linalg.solve(mix, net.subtract_mean.bias.detach().double())
+        black = -torch.linalg.solve(mix, bias_of(net.subtract_mean).double())
         self.register_buffer("black", black.float().view(1, 3, 1, 1))
         head = torch.einsum("ochw,ci->oihw", net.head.weight.detach().double(), mix)
         self.head = conv(head.float(), net.head.bias)

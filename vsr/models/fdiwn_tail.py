@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vsr.models.fdiwn import CHANNELS, Fdiwn
 
-__all__ = ["Tail", "conv"]
+__all__ = ["Tail", "bias_of", "conv"]
 
 
 def conv(weight: Tensor, bias: Tensor | None = None) -> nn.Conv2d:
@@ -19,6 +19,12 @@ def conv(weight: Tensor, bias: Tensor | None = None) -> nn.Conv2d:
     if bias is not None:
         made.bias = nn.Parameter(bias.detach().clone())
     return made
+
+
+def bias_of(convolution: nn.Conv2d) -> Tensor:
+    """The bias of a convolution that has one, without its gradient."""
+    assert convolution.bias is not None  # noqa: S101 - the type checker does not know which have
+    return convolution.bias.detach()
 
 
 class Tail(nn.Module):
@@ -40,22 +46,18 @@ class Tail(nn.Module):
         input_widen = torch.einsum("ochw,ci->oihw", net.input_widen.weight.detach(), picture_mix)
         first = (net.features_widen.weight.detach(), input_widen)
         up = torch.cat([net.features_up.weight.detach(), net.input_up.weight.detach()], 1)
-        assert net.features_up.bias is not None  # noqa: S101 - for the type checker
-        assert net.input_up.bias is not None  # noqa: S101
-        assert net.input_widen.bias is not None  # noqa: S101
-        assert net.add_mean.bias is not None  # noqa: S101
-        bias = (net.features_up.bias + net.input_up.bias).detach()
+        bias = bias_of(net.features_up) + bias_of(net.input_up)
 
         # The mean shift mixes the three colours of each of the scale^2 phases.
         mix = net.add_mean.weight.detach()[:, :, 0, 0]
         up = torch.einsum("dc,cpihw->dpihw", mix, up.view(3, phases, -1, 3, 3)).flatten(0, 1)
         bias = (mix @ bias.view(3, phases)).flatten()
-        bias = bias + net.add_mean.bias.detach().repeat_interleave(phases)
+        bias = bias + bias_of(net.add_mean).repeat_interleave(phases)
 
         width, colours = first[0].shape[0], 3
         widen = torch.zeros(2 * width, CHANNELS + colours, 3, 3)
         widen[:width, :CHANNELS], widen[width:, CHANNELS:] = first
-        widen_bias = torch.cat([torch.zeros(width), net.input_widen.bias.detach()])
+        widen_bias = torch.cat([torch.zeros(width), bias_of(net.input_widen)])
         self.widen = conv(widen, widen_bias)
         self.up = conv(up, bias)
         self.whole = conv(_compose(up, widen), bias + up.sum((2, 3)) @ widen_bias)

@@ -2,7 +2,8 @@
 
 Adding a network is one file and one row. Its class is imported when the row is used and has two
 static parts besides being a module: ``state_shapes(name, scale)``, every weight with its shape,
-and ``from_state(name, scale, state)``, which builds it ready to run.
+and ``from_state(name, scale, state)``, which builds it ready to run. If its row names more than
+float32, it also has ``store_trunk_as(dtype)``.
 """
 
 from __future__ import annotations
