@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -153,3 +154,26 @@ def test_texts_out_of_order_are_moved_and_said(tmp_path: Path) -> None:
     (warning,) = run(plan, swapped).warnings
     assert "1 texts of subtitle stream 1 begin later" in warning
     assert [t for _, _, t in _read(tmp_path / "out.webm")] == ["Two\nlines, with commas", "Hello"]
+
+
+@pytest.mark.parametrize(
+    ("box", "target"), [("mkv", "subrip"), ("mkv", "ass"), ("mp4", "mov_text")]
+)
+def test_a_text_shown_at_the_beginning_of_a_part(box: str, target: str, tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "in.mkv", subtitles=_LINES)
+    plan = _convert(clip.path, tmp_path / f"out.{box}", target)
+    if target == "subrip":
+        plan = write_plan(clip.path, tmp_path / f"out.{box}")
+        assert plan.streams[0].action == "copy"
+    plan = replace(plan, time_shift=Fraction(-320, 1000))
+
+    def part(plan: Plan) -> Iterator[FrameBatch | SidePacket]:
+        for item in read(plan):
+            if isinstance(item, SidePacket) or item.first_index >= 8:
+                yield item
+
+    assert run(plan, part).warnings == ()
+    assert _read(tmp_path / f"out.{box}") == [
+        (0, 140, "Two\nlines, with commas"),
+        (140, 155, "Grüße — 你好"),
+    ]

@@ -125,6 +125,12 @@ class CopyLane:
         shift = shift_ticks(self._shift, packet.time_base)
         pts, dts = self._times(packet)
         pts, dts = pts + shift, dts + shift
+        if self.action.stream.kind == "subtitle" and pts < 0:
+            # The text is on the screen already when the wanted part begins.
+            packet.duration = (packet.duration or 0) + pts
+            pts = dts = 0
+            if packet.duration <= 0:
+                return
         if self._earliest is not None and pts * packet.time_base < self._earliest:
             self._early += 1
             return

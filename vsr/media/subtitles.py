@@ -77,9 +77,6 @@ class SubtitleLane:
         if subtitle is None or not event:
             return
         time = round((packet.pts * packet.time_base + self._shift) / _MILLISECOND)
-        # Some files store texts out of order, which no container may have.
-        begin = self._latest = max(time, self._latest)
-        self._moved += begin > time
         if packet.duration:
             length = round(packet.duration * packet.time_base / _MILLISECOND)
         elif 0 < subtitle.end_display_time < _FOREVER:
@@ -87,6 +84,14 @@ class SubtitleLane:
         else:
             length = 0
             self._endless += 1
+        if time < 0:
+            # The text is on the screen already when the wanted part begins.
+            time, length = 0, length + time
+            if length <= 0:
+                return
+        # Some files store texts out of order, which no container may have.
+        begin = self._latest = max(time, self._latest)
+        self._moved += begin > time
         if not self._layered:
             yield self._packet(begin, begin + length, event)
             return
