@@ -57,7 +57,7 @@ _ROWS = (
         name="mkv",
         muxer="matroska",
         extensions=(".mkv",),
-        default_codec="hevc",
+        default_codec="h264",
         # FFmpeg could wrap a few more in Microsoft's ACM form, but PyAV refuses those.
         audio=(
             *("aac", "mp3", "mp2", "mp1", "ac3", "eac3", "dts", "truehd", "mlp", "flac", "alac"),

@@ -100,6 +100,11 @@ def _automatic(
     notes: Notes,
     codecs: Mapping[str, CodecSpec],
 ) -> CodecSpec:
+    # Nothing about the file changes that need not: the source's own codec first.
+    own = next((s for s in codecs.values() if s.codec == video.codec and not s.hardware), None)
+    if own and container.name in own.containers and not _mismatch(own, video, size):
+        notes.why("codec", own.name, "the source's own")
+        return own
     usual = codecs[container.default_codec]
     problem = _mismatch(usual, video, size)
     if problem is None:
