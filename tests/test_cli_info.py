@@ -14,7 +14,7 @@ from synth import Subtitle, make_clip
 
 from vsr.cli import checks
 from vsr.cli.entry import run
-from vsr.cli.output import clock_text, hang, size_text, table, time_text
+from vsr.cli.output import clock_text, hang, rate_text, size_text, table, time_text
 from vsr.cli.params import seconds
 from vsr.cli.preset_text import preset_toml
 from vsr.media.codecs import CODECS
@@ -77,6 +77,12 @@ def test_sizes(size: int, text: str) -> None:
 )  # fmt: skip
 def test_lengths_of_time(duration: float, text: str) -> None:
     assert time_text(duration) == text
+
+
+def test_rates() -> None:
+    assert [rate_text(fps) for fps in (123.4, 0.25, 0.04, 0)] == [
+        *("123 fps", "0.25 fps", "25 s/frame", "0 fps"),
+    ]
 
 
 def test_places_in_a_file() -> None:

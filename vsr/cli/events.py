@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from vsr.cli.output import echo, echo_json, note
+from vsr.cli.output import echo, echo_json, note, rate_text
 
 if TYPE_CHECKING:
     from pipelines.events import Event, Progress
@@ -119,4 +119,4 @@ def _rate(event: Progress) -> str:
     from tqdm import tqdm
 
     left = "" if event.eta is None else f", {tqdm.format_interval(event.eta)} left"
-    return f"{event.fps:.3g} fps{left}, bound by {event.bound_by}"
+    return f"{rate_text(event.fps)}{left}, bound by {event.bound_by}"

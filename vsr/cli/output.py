@@ -23,6 +23,7 @@ __all__ = [
     "hang",
     "note",
     "plain",
+    "rate_text",
     "size_text",
     "table",
     "time_text",
@@ -118,6 +119,11 @@ def time_text(seconds: float) -> str:
         return f"{minutes // 60} h {minutes % 60} min"
     hours = round(seconds / 3600)
     return f"{hours // 24} days {hours % 24} h"
+
+
+def rate_text(fps: float) -> str:
+    """A rate: ``12.3 fps``, or ``25 s/frame`` where frames take longer than ten seconds."""
+    return f"{1 / fps:.3g} s/frame" if 0 < fps < 0.1 else f"{fps:.3g} fps"
 
 
 def clock_text(seconds: Fraction) -> str:

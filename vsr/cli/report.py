@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vsr.cli.output import entries, size_text, time_text
+from vsr.cli.output import entries, rate_text, size_text, time_text
 from vsr.types import Plan, Report
 
 __all__ = ["report_text"]
@@ -17,7 +17,10 @@ def report_text(plan: Plan, report: Report) -> str:
     lines += entries(
         [
             ("frames", _frames(report)),
-            ("time", f"{time_text(report.seconds)}, {_rate(report)}"),
+            (
+                "time",
+                f"{time_text(report.seconds)}, {rate_text(report.frames_out / max(report.seconds, 1e-9))}",
+            ),
             ("busy", _busy(report)),
             ("memory", f"{size_text(report.peak_memory)} at most"),
         ],
@@ -37,10 +40,6 @@ def report_text(plan: Plan, report: Report) -> str:
 def _frames(report: Report) -> str:
     checked = "read back and verified" if report.verified else "not verified"
     return f"{report.frames_in} in, {report.frames_out} out, {checked}"
-
-
-def _rate(report: Report) -> str:
-    return f"{report.frames_out / max(report.seconds, 1e-9):.3g} frames/s"
 
 
 def _busy(report: Report) -> str:

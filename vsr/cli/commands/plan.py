@@ -8,7 +8,7 @@ import click
 
 from vsr.cli.command import Command, json_option
 from vsr.cli.options import upscale_options
-from vsr.cli.output import echo, echo_json, entries, size_text, time_text
+from vsr.cli.output import echo, echo_json, entries, rate_text, size_text, time_text
 
 if TYPE_CHECKING:
     from pipelines.predict import Prediction
@@ -45,7 +45,7 @@ def _prediction(prediction: Prediction) -> list[str]:
     size = unknown if prediction.bytes is None else f"about {size_text(prediction.bytes)}"
     return entries(
         [
-            ("time", f"{time}; {prediction.fps:.3g} frames/s"),
+            ("time", f"{time}; {rate_text(prediction.fps)}"),
             ("size", size),
             ("memory", f"about {size_text(prediction.memory)}"),
             ("measured", prediction.how),
