@@ -14,13 +14,11 @@ def report_text(plan: Plan, report: Report) -> str:
     Warnings are not repeated: each has been shown when it came up.
     """
     lines = [f"{report.destination}: {plan.width}x{plan.height}, {size_text(report.bytes)}"]
+    rate = report.frames_out / max(report.seconds, 1e-9)
     lines += entries(
         [
             ("frames", _frames(report)),
-            (
-                "time",
-                f"{time_text(report.seconds)}, {rate_text(report.frames_out / max(report.seconds, 1e-9))}",
-            ),
+            ("time", f"{time_text(report.seconds)}, {rate_text(rate)}"),
             ("busy", _busy(report)),
             ("memory", f"{size_text(report.peak_memory)} at most"),
         ],
