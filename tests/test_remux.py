@@ -388,3 +388,21 @@ def test_unusual_tags_are_kept_or_named(
         assert "no place for these tags: MOOD" in result.warnings[0]
     else:
         assert result.warnings == ()
+
+
+@pytest.mark.parametrize("box", ["mkv", "webm", "mp4"])
+def test_delay_of_opus_is_kept(box: str, tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "in.mkv", frames=10, audio="libopus")
+    old = _packets(clip.path, "audio")
+    assert old[0][0] < 0
+    plan = write_plan(clip.path, tmp_path / f"out.{box}", codec="vp9" if box == "webm" else "h264")
+    for trim in (Trim(), Trim(frames=10)):
+        plan = replace(plan, trim=trim, overwrite=True)
+        assert run(plan).warnings == ()
+        new = _packets(plan.destination, "audio")
+        assert [data for _, data in new] == [data for _, data in old]
+        assert [float(t) for t, _ in new] == pytest.approx([float(t) for t, _ in old], abs=1e-3)
+        if box != "mp4":  # where the delay was rounded to ms before it came here
+            np.testing.assert_allclose(
+                _samples(Path(plan.destination))[1][:4000], _samples(clip.path)[1][:4000], atol=1e-6
+            )

@@ -243,10 +243,13 @@ def add_copy(
     stream: Stream | None = None
     if container.time_base is not None:
         earliest = Fraction(0)
-        begins = None if first is None or plan.trim else first + plan.time_shift
-        if begins is not None and begins < 0 and source.type == "audio":
+        cut = plan.trim.start is not None
+        begins = Fraction(0) if first is None or cut else first + plan.time_shift
+        if begins < 0 and source.type == "audio":
             # Sound that only primes the decoder. Matroska holds it as the codec's delay.
-            stream, earliest = _delayed(output, source, action, -begins), begins
+            kept = "matroska" in source.container.format.name
+            stream = None if kept else _delayed(output, source, action, -begins)
+            earliest = begins if kept or stream is not None else earliest
     if stream is None:
         stream = output.add_stream_from_template(source, opaque=True)
     context: Any = stream.codec_context
