@@ -16,8 +16,8 @@ import torch
 from pipelines.memory import resident_memory
 from pipelines.upscale import expected_frames, read_request
 from vsr.engine.upscaler import Upscaler
-from vsr.media.reader import open_reader
-from vsr.media.writer import Writer
+from vsr.media.read.reader import open_reader
+from vsr.media.write.writer import Writer
 from vsr.types import FrameBatch, Plan
 
 __all__ = ["Prediction", "predict"]

@@ -14,12 +14,13 @@ from pipelines.memory import peak_memory
 from vsr.engine.device import choose_device
 from vsr.engine.run import Clocks, upscaled
 from vsr.engine.upscaler import Upscaler
+from vsr.errors import UsageError
 from vsr.media.codecs import CODECS, encoder_problem
 from vsr.media.containers import CONTAINERS
 from vsr.media.probe import probe
-from vsr.media.reader import ReadRequest, open_reader
-from vsr.media.timestamps import snap_trim
-from vsr.media.writer import Writer
+from vsr.media.read.reader import ReadRequest, open_reader
+from vsr.media.read.timestamps import snap_trim
+from vsr.media.write.writer import Writer
 from vsr.models.registry import MODELS
 from vsr.plan import Request, default_preset, make_plan, select_video
 from vsr.preset import load_preset
@@ -84,6 +85,11 @@ def plan_upscale(
     where = {name: wishes.pop(name, None) for name in ("device", "backend", "reader")}
     given = {name: value for name, value in wishes.items() if value is not None}
     request = Request(source=source, destination=destination, **given)
+    if end is not None and end <= (start or 0):
+        raise UsageError(
+            f"the part ends at {float(end):g} s, before it begins ({float(start or 0):g} s)",
+            remedy="Times count from the first frame of the file.",
+        )
     if (start, end, frames) != (None, None, None):
         video = select_video(info, request.video_stream)
         request = replace(request, trim=snap_trim(source, video.index, start, end, frames))

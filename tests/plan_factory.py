@@ -17,7 +17,7 @@ from synth import LOSSLESS, picture
 from vsr.media.codecs import CODECS
 from vsr.media.containers import CONTAINERS, container_of
 from vsr.media.probe import probe
-from vsr.media.writer import Writer, WriteResult
+from vsr.media.write.writer import Writer, WriteResult
 from vsr.types import (
     Color,
     EncodePlan,

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from vsr.media.probe import probe
-from vsr.media.reader import ReadRequest, ReadStats, open_reader
+from vsr.media.read.reader import ReadRequest, ReadStats, open_reader
 from vsr.types import FrameBatch, SidePacket, VideoStreamInfo
 
 __all__ = ["Result", "request", "same"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vsr.errors import OutputError
-from vsr.media.atomic import AtomicFile
+from vsr.media.write.atomic import AtomicFile
 
 
 def test_commit_gives_the_name_and_leaves_nothing_else(tmp_path: Path) -> None:

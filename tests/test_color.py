@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vsr.errors import InputError, UsageError
 from vsr.media.color import batch_to_rgb, from_rgb, to_rgb
-from vsr.media.matrix import MATRICES
+from vsr.media.color.matrix import MATRICES
 from vsr.types import (
     PIXEL_FORMATS,
     ChromaSite,

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vsr.media.chroma import downsample, upsample
+from vsr.media.color.chroma import downsample, upsample
 from vsr.types import ChromaSite, PixelFormat, pixel_format
 
 _FORMATS = ["yuv420p", "yuv422p", "yuv440p", "yuv411p", "yuv410p"]

@@ -384,18 +384,3 @@ def test_laws_of_every_plan(plan: Plan | None) -> None:
     assert describe(plan)
     json.dumps(plan_to_dict(plan))
     assert pickle.loads(pickle.dumps(plan)) == plan
-
-
-@pytest.mark.parametrize(
-    ("codec", "destination", "expected"),
-    [
-        ("hevc", "out.mp4", "hevc"),
-        ("ffv1", "out.mkv", "ffv1"),
-        ("mpeg4", "out.mp4", "h264"),
-        ("h264", "out.webm", "vp9"),
-    ],
-)
-def test_the_source_keeps_its_codec_where_it_can(
-    codec: str, destination: str, expected: str
-) -> None:
-    assert plan_for(media(video(codec=codec)), destination=destination).encode.name == expected

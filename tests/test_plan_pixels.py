@@ -111,3 +111,18 @@ def test_odd_sizes_get_full_chroma_or_an_error_with_a_way_out() -> None:
     assert "--codec av1 (.mp4, .mkv, .webm)" in caught.value.remedy
     with pytest.raises(OutputError, match="even sizes only"):
         plan_for(odd, scale=3, pix_fmt="yuv420p")
+
+
+@pytest.mark.parametrize(
+    ("codec", "destination", "expected"),
+    [
+        ("hevc", "out.mp4", "hevc"),
+        ("ffv1", "out.mkv", "ffv1"),
+        ("mpeg4", "out.mp4", "h264"),
+        ("h264", "out.webm", "vp9"),
+    ],
+)
+def test_the_source_keeps_its_codec_where_it_can(
+    codec: str, destination: str, expected: str
+) -> None:
+    assert plan_for(media(video(codec=codec)), destination=destination).encode.name == expected

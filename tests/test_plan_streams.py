@@ -89,3 +89,13 @@ def test_chapters_without_a_place_are_given_up() -> None:
     plan = plan_for(media(chapters=(chapter(),)), "o.webm")
     assert not plan.chapters
     assert plan.given_up == ("chapters: .webm holds none. Use .mkv.",)
+
+
+def test_cover_art_in_mp4_costs_the_tags_without_a_box() -> None:
+    cover = video(1, codec="png", dispositions=("attached_pic",))
+    tags = (("title", "T"), ("MAJOR_BRAND", "isom"), ("mood", "good"))
+    with_cover = plan_for(media(video(), cover, metadata=tags))
+    assert any("tags mood:" in sentence for sentence in with_cover.given_up)
+    without = plan_for(media(video(), metadata=tags))
+    assert without.given_up == ()
+    assert "use_metadata_tags" in str(without.container_options)

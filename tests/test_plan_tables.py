@@ -12,10 +12,10 @@ from media_factory import MODELS, media, video
 
 from vsr.errors import InputError
 from vsr.media.codecs import CODECS, encoder_problem
+from vsr.media.color.matrix import MATRICES
 from vsr.media.containers import CONTAINERS
-from vsr.media.encoder import VideoEncoder
-from vsr.media.matrix import MATRICES
 from vsr.media.probe import probe
+from vsr.media.write.encoder import VideoEncoder
 from vsr.plan import MATRIX_NAMES, DeviceFacts, Request, describe, make_plan
 from vsr.plan.color import _READABLE
 from vsr.preset import find_presets, load_preset

@@ -17,7 +17,7 @@ from synth import Subtitle, make_clip
 
 from vsr.errors import InputError, UsageError
 from vsr.media.probe import probe
-from vsr.media.reader import READERS, Reader, ReadRequest, ReadStats, open_reader
+from vsr.media.read.reader import READERS, Reader, ReadRequest, ReadStats, open_reader
 from vsr.types import Color, FrameBatch, Matrix
 
 

@@ -14,7 +14,7 @@ from synth import Clip, make_clip
 from vsr.errors import DecodeError, EncodeError, InputError, OutputError
 from vsr.media.av_errors import av_errors, map_av_error
 from vsr.media.probe import probe
-from vsr.media.reader import ReadRequest
+from vsr.media.read.reader import ReadRequest
 
 FRAMES = 120
 

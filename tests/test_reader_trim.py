@@ -16,8 +16,8 @@ from synth import Clip, Subtitle, gradient_png, make_clip
 
 from vsr.errors import InputError
 from vsr.media.probe import probe
-from vsr.media.reader import open_reader
-from vsr.media.timestamps import snap_trim
+from vsr.media.read.reader import open_reader
+from vsr.media.read.timestamps import snap_trim
 from vsr.types import Trim, VideoStreamInfo
 
 FRAMES = 60

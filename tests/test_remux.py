@@ -17,7 +17,7 @@ from plan_factory import read, run, write_plan
 from synth import Subtitle, gradient_png, make_clip
 
 from vsr.media.probe import probe
-from vsr.media.writer import WriteResult
+from vsr.media.write.writer import WriteResult
 from vsr.types import FrameBatch, MediaInfo, Plan, SidePacket, StreamAction, Trim
 
 _LINES = (
@@ -365,29 +365,6 @@ def test_times_rounded_by_matroska_are_counted_in_samples_again(tmp_path: Path) 
     steps = {b - a for a, b in pairwise(times)}
     assert steps == {Fraction(1024, 48000)}
     _same_packets(first.path, tmp_path / "b.mp4", within=Fraction(1, 1000))
-
-
-@pytest.mark.parametrize(
-    ("box", "tags", "kept"),
-    [
-        ("mov", {"title": "T", "com.apple.quicktime.model": "X", "mood": "good"}, 3),
-        ("mp4", {"com.apple.quicktime.model": "X", "mood": "good"}, 2),
-        ("mp4", {"title": "T", "mood": "good"}, 1),
-        ("mkv", {"title": "T", "mood": "good"}, 2),
-    ],
-)
-def test_unusual_tags_are_kept_or_named(
-    box: str, tags: dict[str, str], kept: int, tmp_path: Path
-) -> None:
-    clip = make_clip(tmp_path / "in.mkv", metadata=tags)
-    out = tmp_path / f"out.{box}"
-    result = run(write_plan(clip.path, out))
-    have = {key.lower(): value for key, value in probe(str(out)).metadata}
-    assert sum(have.get(key) == value for key, value in tags.items()) == kept
-    if kept < len(tags):
-        assert "no place for these tags: MOOD" in result.warnings[0]
-    else:
-        assert result.warnings == ()
 
 
 @pytest.mark.parametrize("box", ["mkv", "webm", "mp4"])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from synth import picture, video_frame
 
-from vsr.media.repack import Repack, native_range, repack_for
+from vsr.media.read.repack import Repack, native_range, repack_for
 from vsr.types import PIXEL_FORMATS, ColorRange
 
 # Formats that swscale can write from the planar format without touching a sample.

@@ -116,7 +116,7 @@ def _ffmpeg() -> Iterator[Finding]:
 
 
 def _readers() -> Iterator[Finding]:
-    from vsr.media.reader import READERS
+    from vsr.media.read.reader import READERS
 
     for name, row in READERS.items():
         module, _, attribute = row.partition(":")

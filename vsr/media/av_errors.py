@@ -36,6 +36,11 @@ _BY_ERRNO: dict[int, tuple[str, str, str]] = {
         "Choose a folder that this user may write to; for a GPU, check its driver.",
     ),
     errno.ENOSPC: ("the disk is full", "", "Free some space or write to another disk."),
+    errno.EFBIG: (
+        "the file is larger than its file system or a limit allows",
+        "",
+        "Write to another disk (FAT32 ends at 4 GB), or check `ulimit -f`.",
+    ),
     errno.EROFS: ("the file system is read-only", "", "Choose another folder."),
     errno.EIO: (
         "the disk or network reported an input/output error",

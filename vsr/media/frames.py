@@ -7,8 +7,8 @@ from fractions import Fraction
 from pathlib import Path
 
 from vsr.media.probe import probe
-from vsr.media.reader import ReadRequest, open_reader
-from vsr.media.timestamps import snap_trim
+from vsr.media.read.reader import ReadRequest, open_reader
+from vsr.media.read.timestamps import snap_trim
 from vsr.plan import Request, select_video
 from vsr.plan.color import decide_color
 from vsr.plan.notes import Notes

@@ -19,9 +19,9 @@ from av.stream import Disposition, Stream
 
 from vsr.errors import InputError
 from vsr.media.av_errors import map_av_error
-from vsr.media.repack import native_range, repack_for
+from vsr.media.read.repack import native_range, repack_for
+from vsr.media.read.timestamps import DEEPEST_REORDER, frame_pts, has_packet_pts
 from vsr.media.source import open_source
-from vsr.media.timestamps import DEEPEST_REORDER, frame_pts, has_packet_pts
 from vsr.types import (
     PIXEL_FORMATS,
     Chapter,

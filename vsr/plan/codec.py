@@ -23,12 +23,17 @@ _H264_RATE = 2073600
 _STRONGER = ("hevc", "av1")
 
 
+#: What people also call them.
+_ALIASES = {"avc": "h264", "x264": "h264", "h265": "hevc", "x265": "hevc"}
+
+
 def find_codec(name: str, codecs: Mapping[str, CodecSpec]) -> CodecSpec:
-    """The row called ``name``.
+    """The row called ``name``, or that a common other name means.
 
     Raises:
         UsageError: there is none.
     """
+    name = _ALIASES.get(name, name)
     if name not in codecs:
         raise UsageError(
             f"there is no codec called {name!r}",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
 from vsr.errors import OutputError
 from vsr.plan.notes import Notes
-from vsr.types import CodecSpec, ContainerSpec, MediaInfo
+from vsr.types import CodecSpec, ContainerSpec, MediaInfo, StreamAction
 
 __all__ = ["container_for", "container_options", "default_destination"]
 
@@ -45,17 +45,23 @@ def container_for(destination: str, containers: Mapping[str, ContainerSpec]) -> 
 
 
 def container_options(
-    spec: ContainerSpec, info: MediaInfo, notes: Notes
+    spec: ContainerSpec, info: MediaInfo, streams: Sequence[StreamAction], notes: Notes
 ) -> tuple[tuple[str, str], ...]:
-    """Options for the container's muxer."""
+    """Options for the container's muxer.
+
+    MP4 and MOV have two places for tags: boxes for a few known names, and keys for any name. A file
+    has one or the other, and cover art lies in the boxes.
+    """
     boxed = _BOXED_TAGS.get(spec.muxer)
     if boxed is None:
         return ()
     # The index goes to the front, so that the file plays while it loads.
     flags = "+faststart"
-    names = [name for name, _ in info.metadata if name not in _STRUCTURAL_TAGS]
+    names = [name for name, _ in info.metadata if name.lower() not in _STRUCTURAL_TAGS]
     unboxed = [name for name in names if name.lower().partition("-")[0] not in boxed]
-    if unboxed:
+    if unboxed and any(a.stream.is_cover and a.action == "copy" for a in streams):
+        notes.lose(f"tags {', '.join(unboxed)}: .{spec.name} holds no such beside cover art.")
+    elif unboxed:
         # This form holds any tag, but fewer programs show a title from it: only where needed.
         flags += "+use_metadata_tags"
         why = f".{spec.name} has no place of its own for {unboxed[0]}"

@@ -130,7 +130,7 @@ def make_plan(
     streams = plan_streams(info, video, container, notes)
     if info.chapters and not container.chapters:
         notes.lose(f"chapters: .{container.name} holds none. Use .mkv.")
-    muxer_options = container_options(container, info, notes)
+    muxer_options = container_options(container, info, streams, notes)
     plan = Plan(
         source=info.path,
         destination=destination,

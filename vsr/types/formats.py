@@ -19,21 +19,25 @@ _YUV_BITS = {"444": (8, 9, 10, 12, 14, 16), "440": (8, 10, 12), "422": (8, 9, 10
              "420": (8, 9, 10, 12, 14, 16), "411": (8,), "410": (8,)}  # fmt: skip
 _YUVA_BITS = {"444": (8, 9, 10, 12, 16), "422": (8, 9, 10, 12, 16), "420": (8, 9, 10, 16)}
 
+_RGB_BITS = (8, 9, 10, 12, 14, 16)
+_RGBA_BITS = (8, 10, 12, 14, 16)
+
 
 def _rows() -> dict[str, PixelFormat]:
     rows: list[PixelFormat] = []
     for prefix, table, alpha in (("yuv", _YUV_BITS, False), ("yuva", _YUVA_BITS, True)):
         for digits, depths in table.items():
             for bits in depths:
-                name = f"{prefix}{digits}p" + (f"{bits}le" if bits > 8 else "")
+                name = _name(f"{prefix}{digits}p", bits)
                 rows.append(PixelFormat(name, "yuv", bits, *_SUBSAMPLINGS[digits], alpha))
-    for prefix, depths, alpha in (("gbrp", (8, 9, 10, 12, 14, 16), False), ("gbrap", (8, 10, 12, 14, 16), True)):  # fmt: skip
-        for bits in depths:
-            name = prefix + (f"{bits}le" if bits > 8 else "")
-            rows.append(PixelFormat(name, "rgb", bits, alpha=alpha))
-    for bits in (8, 9, 10, 12, 14, 16):
-        rows.append(PixelFormat("gray" + (f"{bits}le" if bits > 8 else ""), "gray", bits))
+    rows += [PixelFormat(_name("gbrp", bits), "rgb", bits) for bits in _RGB_BITS]
+    rows += [PixelFormat(_name("gbrap", bits), "rgb", bits, alpha=True) for bits in _RGBA_BITS]
+    rows += [PixelFormat(_name("gray", bits), "gray", bits) for bits in _RGB_BITS]
     return {row.name: row for row in rows}
+
+
+def _name(prefix: str, bits: int) -> str:
+    return prefix if bits == 8 else f"{prefix}{bits}le"
 
 
 #: Every planar format the package handles; the names are FFmpeg's.

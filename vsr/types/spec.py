@@ -29,8 +29,7 @@ class CodecSpec:
         lossless: the decoded result equals what went in.
         hardware: needs a device; whether it opens must be probed.
         max_size: largest width or height in samples the encoder takes.
-        even: width and height must be even where chroma is subsampled (never true for x264/x265,
-            which crop).
+        even: width and height must be even where chroma is subsampled.
     """
 
     name: str

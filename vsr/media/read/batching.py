@@ -11,8 +11,8 @@ from av.video.reformatter import ColorRange as SwsRange
 from av.video.reformatter import Interpolation
 
 from vsr.errors import InputError
-from vsr.media.reader import ReadRequest, ReadStats
-from vsr.media.repack import Repack, native_range, repack_for
+from vsr.media.read.reader import ReadRequest, ReadStats
+from vsr.media.read.repack import Repack, native_range, repack_for
 from vsr.types import ColorRange, FrameBatch
 
 __all__ = ["Batcher"]

@@ -15,12 +15,13 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 
 from vsr.errors import OutputError
-from vsr.media.atomic import AtomicFile
-from vsr.media.audio import AudioLane
 from vsr.media.av_errors import av_errors
 from vsr.media.containers import CONTAINERS
-from vsr.media.encoder import VideoEncoder, encoder_tick
-from vsr.media.remux import (
+from vsr.media.source import open_source
+from vsr.media.write.atomic import AtomicFile
+from vsr.media.write.audio import AudioLane
+from vsr.media.write.encoder import VideoEncoder, encoder_tick
+from vsr.media.write.remux import (
     Lane,
     add_attachment,
     add_copy,
@@ -28,10 +29,9 @@ from vsr.media.remux import (
     cover_packet,
     preview,
 )
-from vsr.media.source import open_source
-from vsr.media.subtitles import SubtitleLane
-from vsr.media.tags import chapters, describe_stream, file_metadata, tag_form
-from vsr.media.verify import verify
+from vsr.media.write.subtitles import SubtitleLane
+from vsr.media.write.tags import chapters, describe_stream, file_metadata
+from vsr.media.write.verify import verify
 from vsr.types import FrameBatch, Plan, SidePacket, StreamAction
 
 __all__ = ["WriteResult", "Writer"]
@@ -235,13 +235,6 @@ class Writer:
             if scale > _MAX_MOVIE_TIMESCALE:
                 scale = video * -(-_FINE_MOVIE_TIMESCALE // video)
             options.setdefault("movie_timescale", str(scale))
-            form, lost = tag_form(plan)
-            for key, value in form.items():
-                options[key] = options.get(key, "") + value
-            if lost:
-                self._warnings.append(
-                    f".{plan.container} has no place for these tags: {', '.join(lost)}."
-                )
         return options
 
     def _mux(self, packet: Packet[Any]) -> None:

@@ -9,7 +9,7 @@ from av.stream import Disposition, Stream
 
 from vsr.types import Plan, StreamInfo
 
-__all__ = ["chapters", "describe_stream", "file_metadata", "tag_form"]
+__all__ = ["chapters", "describe_stream", "file_metadata"]
 
 # Tags that describe the old file or the old samples, in upper case.
 _FILE_TAGS = {"MAJOR_BRAND", "MINOR_VERSION", "COMPATIBLE_BRANDS", "ENCODER", "DURATION"}
@@ -37,13 +37,6 @@ _QUICKTIME_LANGUAGES = {
     "cze": "ces",
     "slo": "slk",
 }
-# What FFmpeg writes into the tag list that players read in an MP4 (iTunes' "ilst"), and elsewhere.
-_MP4_TAGS = {
-    *("title", "artist", "album_artist", "composer", "album", "date", "comment", "genre"),
-    *("copyright", "grouping", "lyrics", "description", "synopsis", "show", "episode_id"),
-    *("network", "keywords", "track", "disc", "compilation"),
-}
-_MP4_FIELDS = {"creation_time", "location"}
 
 
 def describe_stream(stream: Stream, source: StreamInfo, *, same_samples: bool = True) -> None:
@@ -73,9 +66,7 @@ def describe_stream(stream: Stream, source: StreamInfo, *, same_samples: bool = 
 
 def chapters(plan: Plan) -> list[Any]:
     """The source's chapters in PyAV's form, moved by the plan's shift and cut to its trim."""
-    end = None
-    if plan.trim.end is not None:
-        end = plan.trim.end * plan.video.time_base + plan.time_shift
+    end = _planned_end(plan)
     kept: list[Any] = []
     for chapter in plan.info.chapters:
         start = chapter.start * chapter.time_base + plan.time_shift
@@ -95,27 +86,17 @@ def chapters(plan: Plan) -> list[Any]:
     return kept
 
 
+def _planned_end(plan: Plan) -> Fraction | None:
+    """When a trimmed result ends, as far as that is known before it is read; ``None``: not cut."""
+    trim, video = plan.trim, plan.video
+    if trim.end is not None:
+        return trim.end * video.time_base + plan.time_shift
+    if trim.frames is not None and video.average_rate:
+        start = trim.start if trim.start is not None else video.start or 0
+        return start * video.time_base + plan.time_shift + trim.frames / video.average_rate
+    return None
+
+
 def file_metadata(plan: Plan) -> dict[str, str]:
     """The source's tags, without those that describe the old file itself."""
     return {key: value for key, value in plan.info.metadata if key.upper() not in _FILE_TAGS}
-
-
-def tag_form(plan: Plan) -> tuple[dict[str, str], tuple[str, ...]]:
-    """How the file's tags are written to MP4 and MOV, which have two places for them.
-
-    The list that players show knows few names; QuickTime's keys hold any, but few players read
-    them in an MP4, and covers cannot stand beside them.
-
-    Returns:
-        Options for the muxer, and the names of tags that this leaves behind.
-    """
-    names = {key.lower(): key for key in file_metadata(plan)} if plan.metadata else {}
-    others = [key for name, key in names.items() if name not in _MP4_TAGS | _MP4_FIELDS]
-    if plan.container == "mov":
-        return {"movflags": "+use_metadata_tags"}, ()
-    if plan.container != "mp4" or not others:
-        return {}, ()
-    covers = any(a.stream.is_cover and a.action == "copy" for a in plan.streams)
-    if covers or names.keys() & _MP4_TAGS:
-        return {}, tuple(others)
-    return {"movflags": "+use_metadata_tags"}, ()

@@ -12,8 +12,8 @@ from av.packet import Packet
 from av.subtitles.stream import SubtitleStream
 from av.subtitles.subtitle import AssSubtitle, SubtitleSet
 
-from vsr.media.remux import Tally
-from vsr.media.tags import describe_stream
+from vsr.media.write.remux import Tally
+from vsr.media.write.tags import describe_stream
 from vsr.types import StreamAction
 
 __all__ = ["SubtitleLane"]

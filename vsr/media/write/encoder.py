@@ -21,11 +21,11 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from vsr.errors import EncodeError
-from vsr.media.arrange import arrangement
 from vsr.media.av_errors import av_errors
 from vsr.media.codecs import CODECS
-from vsr.media.encoder_options import encoder_options, open_listening
-from vsr.media.template import video_template
+from vsr.media.write.arrange import arrangement
+from vsr.media.write.encoder_options import encoder_options, open_listening
+from vsr.media.write.template import video_template
 from vsr.types import Color, FrameBatch, Plan
 
 __all__ = ["VideoEncoder", "encoder_tick"]

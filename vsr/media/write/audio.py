@@ -14,8 +14,8 @@ from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.packet import Packet
 
-from vsr.media.remux import Tally, shift_ticks
-from vsr.media.tags import describe_stream
+from vsr.media.write.remux import Tally, shift_ticks
+from vsr.media.write.tags import describe_stream
 from vsr.types import StreamAction
 
 __all__ = ["AudioLane"]

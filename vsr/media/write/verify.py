@@ -16,7 +16,7 @@ from av.stream import Stream
 
 from vsr.errors import VerifyError
 from vsr.media.av_errors import av_errors
-from vsr.media.remux import Lane, is_pause
+from vsr.media.write.remux import Lane, is_pause
 
 __all__ = ["verify"]
 

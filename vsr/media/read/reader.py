@@ -29,7 +29,7 @@ class ReadRequest:
             held to its size and format.
         batch: frames per batch; the last batch may be smaller.
         color: passed on in every batch; ``None``: the stream's tags as they are.
-        trim: the part that is wanted, as :func:`vsr.media.timestamps.snap_trim` gives it.
+        trim: the part that is wanted, as :func:`vsr.media.read.timestamps.snap_trim` gives it.
         deinterlace: run bwdif, one frame per frame.
         on_resize: what to do when the picture size or format changes inside the file: raise, or
             scale to ``video``'s size.
@@ -111,7 +111,7 @@ class Reader(Protocol):
 
 #: name -> "module:Class"; imported when named.
 READERS: dict[str, str] = {
-    "pyav": "vsr.media.pyav_reader:PyAVReader",
+    "pyav": "vsr.media.read.pyav_reader:PyAVReader",
 }
 
 

@@ -15,12 +15,12 @@ from av.stream import Discard, Disposition, Stream
 
 from vsr.errors import DecodeError, InputError
 from vsr.media.av_errors import map_av_error
-from vsr.media.batching import Batcher
-from vsr.media.deinterlace import Deinterlacer
-from vsr.media.reader import ReadRequest, ReadStats
-from vsr.media.side_packets import SidePackets
+from vsr.media.read.batching import Batcher
+from vsr.media.read.deinterlace import Deinterlacer
+from vsr.media.read.reader import ReadRequest, ReadStats
+from vsr.media.read.side_packets import SidePackets
+from vsr.media.read.timestamps import frame_pts, has_packet_pts
 from vsr.media.source import open_source, video_stream
-from vsr.media.timestamps import frame_pts, has_packet_pts
 from vsr.types import PIXEL_FORMATS, FrameBatch, SidePacket
 
 __all__ = ["PyAVReader"]
@@ -37,10 +37,10 @@ _MOST_FAILURES = 100
 
 
 class PyAVReader:
-    """See :class:`vsr.media.reader.Reader`.
+    """See :class:`vsr.media.read.reader.Reader`.
 
     A whole file is read in one demux loop. A part of one is read by seeking to its first frame,
-    while a second demuxer collects the other streams' packets (:mod:`vsr.media.side_packets`).
+    while a second demuxer collects the other streams' packets (:mod:`vsr.media.read.side_packets`).
     """
 
     def __init__(self, request: ReadRequest) -> None:

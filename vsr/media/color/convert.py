@@ -1,7 +1,7 @@
 """A video's own samples to RGB and back, in float32 on tensors of any device.
 
-Everything follows ITU-T H.273 (which restates BT.601, BT.709, BT.2020): :mod:`vsr.media.quantize`
-scales codes, :mod:`vsr.media.chroma` resamples chroma, :mod:`vsr.media.matrix` has the matrices.
+Everything follows ITU-T H.273 (which restates BT.601, BT.709, BT.2020). ``quantize`` beside this
+file scales codes, ``chroma`` resamples chroma, ``matrix`` has the matrices.
 Transfer characteristics are not undone: networks are trained on gamma-coded R'G'B'.
 
 RGB is nominally 0..255 whatever the bit depth and is **not clamped**: YUV codes that lie outside
@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from vsr.errors import UsageError
-from vsr.media.chroma import downsample, upsample
-from vsr.media.matrix import coefficients, luma_weights
-from vsr.media.quantize import Scale, chroma_scale, full_scale, luma_scale
+from vsr.media.color.chroma import downsample, upsample
+from vsr.media.color.matrix import coefficients, luma_weights
+from vsr.media.color.quantize import Scale, chroma_scale, full_scale, luma_scale
 from vsr.types import Color, ColorRange, FrameBatch, Matrix, PixelFormat
 
 __all__ = ["batch_to_rgb", "from_rgb", "to_rgb"]

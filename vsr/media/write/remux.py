@@ -12,8 +12,8 @@ from av.packet import Packet
 from av.stream import AttachmentStream, Disposition, Stream
 
 from vsr.errors import OutputError
-from vsr.media.tags import describe_stream
-from vsr.media.template import AUDIO_IDS, audio_template
+from vsr.media.write.tags import describe_stream
+from vsr.media.write.template import AUDIO_IDS, audio_template
 from vsr.types import ContainerSpec, Plan, StreamAction
 
 __all__ = [

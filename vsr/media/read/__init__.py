@@ -1,0 +1,1 @@
+"""The way in: decoders, their frames as tensors, and the packets that go along."""

@@ -1,0 +1,1 @@
+"""The way out: encoders, copied streams, verification, and the final name."""
