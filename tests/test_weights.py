@@ -1,0 +1,111 @@
+"""Weights files: what is written is read, what is broken says so, what ships is complete."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+
+from vsr.errors import ModelError
+from vsr.models.fdiwn import Fdiwn
+from vsr.models.weights import (
+    FOLDER,
+    read_metadata,
+    read_weights,
+    save_weights,
+    sha256,
+    shipped,
+    shipped_path,
+)
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    state = Fdiwn(2).state_dict()
+    path = tmp_path / "weights.safetensors"
+    save_weights(path, state, {"model": "fdiwn", "scale": "2"})
+    again = read_weights(path)
+    assert again.keys() == state.keys()
+    assert all(torch.equal(again[key], state[key]) for key in state)
+    assert read_metadata(path) == {"model": "fdiwn", "scale": "2"}
+    assert sha256(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_half_precision_files_come_back_as_float32(tmp_path: Path) -> None:
+    path = tmp_path / "half.pt"
+    torch.save({"x": torch.ones(3, dtype=torch.float16)}, path)
+    assert read_weights(path)["x"].dtype == torch.float32
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no such weights file") as error:
+        read_weights(tmp_path / "nowhere.pt")
+    assert error.value.where.endswith("nowhere.pt")
+
+
+@pytest.mark.parametrize("name", ["text.pt", "text.safetensors", "text"])
+@pytest.mark.parametrize("content", [b"", b"not weights at all, " * 20])
+def test_unreadable_file(tmp_path: Path, name: str, content: bytes) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="not a readable weights file") as error:
+        read_weights(path)
+    assert "weights_only" not in str(error.value)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_cut_file(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"cut{suffix}"
+    state = Fdiwn(2).state_dict()
+    if suffix == ".pt":
+        torch.save(state, path)
+    else:
+        save_weights(path, state, {})
+    path.write_bytes(path.read_bytes()[:100_000])
+    with pytest.raises(ModelError, match="not a readable weights file"):
+        read_weights(path)
+
+
+def test_a_checkpoint_cannot_run_code(tmp_path: Path) -> None:
+    path = tmp_path / "evil.pt"
+    torch.save({"x": _Evil()}, path)
+    with pytest.raises(ModelError, match="not a readable weights file"):
+        read_weights(path)
+    assert not _Evil.ran
+
+
+class _Evil:
+    ran = False
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_run, ())
+
+
+def _run() -> None:
+    _Evil.ran = True
+
+
+def test_a_training_checkpoint_is_not_a_state_dictionary(tmp_path: Path) -> None:
+    path = tmp_path / "run.pt"
+    torch.save({"step": 3, "net": {"x": torch.zeros(1)}}, path)
+    with pytest.raises(ModelError, match="not a dictionary of tensors"):
+        read_weights(path)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_shipped_weights_fit_and_say_what_they_are(scale: int) -> None:
+    path = shipped_path("fdiwn", scale)
+    assert path in shipped()
+    Fdiwn(scale).load_state_dict(read_weights(path))
+    metadata = read_metadata(path)
+    assert (metadata["model"], metadata["scale"]) == ("fdiwn", str(scale))
+    assert metadata["training"]
+
+
+def test_the_model_card_names_every_shipped_file_with_its_hash() -> None:
+    card = (FOLDER / "README.md").read_text(encoding="utf-8")
+    for path in shipped():
+        assert path.name in card
+        assert sha256(path) in card
