@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from importlinter.cli import lint_imports
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST_LINES = 400
+MOST_FILES = 14
 #: GitHub warns from 50 MB; weights are 2.5 MB at most, and nothing else has a reason to be large.
 MOST_BYTES = 3 * 1024 * 1024
 #: Somebody's home or workspace, which exists on one machine only.
@@ -43,6 +45,15 @@ def test_files_are_short(folder: str) -> None:
         for path in (ROOT / folder).rglob("*.py")
     }
     assert {name: n for name, n in lines.items() if n >= MOST_LINES} == {}
+
+
+def test_folders_of_the_package_are_small() -> None:
+    counts = Counter(
+        str(path.parent.relative_to(ROOT))
+        for folder in ("vsr", "pipelines")
+        for path in (ROOT / folder).rglob("*.py")
+    )
+    assert {name: n for name, n in counts.items() if n > MOST_FILES} == {}
 
 
 @pytest.mark.parametrize(
