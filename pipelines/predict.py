@@ -107,32 +107,37 @@ def _infer(plan: Plan, batch: FrameBatch, seconds: float) -> tuple[tuple[int, in
         dtype=plan.dtype,
     )
     width, height = plan.video.width, plan.video.height
-
-    def measure(wide: int, high: int) -> float:
-        crop = torch.rand(1, 3, high, wide) * 255
-        upscaler(crop)  # first calls allocate, choose kernels, compile
-        begun = time.perf_counter()
-        upscaler(crop).cpu()
-        return time.perf_counter() - begun
-
-    wide, high = min(width, _FIRST_SIDE), min(height, _FIRST_SIDE)
-    taken = measure(wide, high)
-    # Two calls of the larger crop shall fit. It keeps the frame's shape.
-    room = seconds / 2 / taken * (wide * high) / (width * height)
-    if room * width * height > 2 * wide * high:
-        share = math.sqrt(min(1.0, room))
-        wide, high = max(wide, int(width * share)), max(high, int(height * share))
-        taken = measure(wide, high)
+    small = (min(width, _FIRST_SIDE), min(height, _FIRST_SIDE))
+    first = _time_crop(upscaler, *small)
+    # A larger crop of the frame's shape, two calls of which fit the time, and at least four times
+    # the area, to tell what a call costs from what a sample costs.
+    room = max(seconds / 2 / first, 4.0) * (small[0] * small[1]) / (width * height)
+    share = math.sqrt(min(1.0, room))
+    crop = (max(small[0], int(width * share)), max(small[1], int(height * share)))
+    second = _time_crop(upscaler, *crop)
+    gained = crop[0] * crop[1] - small[0] * small[1]
+    slope = (second - first) / gained if gained and second > first else second / math.prod(crop)
+    whole = second + slope * (width * height - math.prod(crop))
     colour = _time_colour(plan, batch)
-    return (wide, high), taken * (width * height) / (wide * high) + colour
+    return crop, colour if model.name == "bicubic" else whole + colour
+
+
+def _time_crop(upscaler: Upscaler, width: int, height: int) -> float:
+    """Seconds of one call of the network on a frame of this size."""
+    crop = torch.rand(1, 3, height, width) * 255
+    upscaler(crop)  # the first call allocates, chooses kernels, compiles
+    begun = time.perf_counter()
+    upscaler(crop).cpu()
+    return time.perf_counter() - begun
 
 
 def _time_colour(plan: Plan, batch: FrameBatch) -> float:
-    """Seconds to bring one frame to RGB and back (bicubic's own time is small beside it)."""
+    """Seconds to bring one frame to RGB and back, with bicubic between, which is quick."""
     enlarge = Upscaler(plan.model.scale, "bicubic", device=plan.device)
+    enlarge.upscale(batch, plan.encode.format, plan.encode.tags)  # builds the chroma filters
     begun = time.perf_counter()
     enlarge.upscale(batch, plan.encode.format, plan.encode.tags)
-    return time.perf_counter() - begun if plan.model.name != "bicubic" else 0.0
+    return time.perf_counter() - begun
 
 
 def _encode(plan: Plan, batches: Sequence[FrameBatch], seconds: float) -> tuple[float, float]:

@@ -41,6 +41,7 @@ def run(source: Path, destination: Path, args: argparse.Namespace) -> tuple[int,
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     last = lines[-1] if lines else {"message": done.stderr.strip()[-300:]}
+    last = last.get("report", last)
     return done.returncode, last
 
 
