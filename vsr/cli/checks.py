@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 import sys
@@ -51,7 +50,6 @@ def examine() -> Iterator[Finding]:
     yield from _backends()
     yield from _encoders()
     yield from _models()
-    yield from _optional()
     yield from _settings()
 
 
@@ -158,22 +156,6 @@ def _models() -> Iterator[Finding]:
             works += f"; no weights ship for {', '.join(f'{scale}x' for scale in missing)}"
         problem = None if there else "no weights ship with this version; name some with --weights"
         yield _of("models", name, problem, needed=name == default, works=works)
-
-
-_EXTRAS = {
-    "nvidia.dali": ("dali", "decoding on NVIDIA GPUs"),
-    "ray": ("ray", "work on several machines"),
-}
-
-
-def _optional() -> Iterator[Finding]:
-    for module, (extra, purpose) in _EXTRAS.items():
-        try:
-            found = importlib.util.find_spec(module) is not None
-        except ModuleNotFoundError:  # its parent package is not there either
-            found = False
-        missing = f"for {purpose}: pip install 'fdiwn-vsr[{extra}]'"
-        yield _of("optional", module, None if found else missing, needed=False, works=purpose)
 
 
 def _settings() -> Iterator[Finding]:
