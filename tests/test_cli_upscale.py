@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -207,6 +208,28 @@ def test_a_stopped_run_leaves_nothing_behind(name: str, code: int, tmp_path: Pat
     }
     assert err.startswith("stopped: by ")
     assert err.count("\n") == 1
+    assert names(folder) == []
+
+
+def test_stopping_inside_a_frame_is_clean(tmp_path: Path) -> None:
+    """The network's thread is in native code then, which must not abort the process on its way."""
+    source = make_clip(tmp_path / "in.mkv", width=640, height=360, frames=3).path
+    folder = tmp_path / "out"
+    folder.mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-m", "vsr", "upscale", str(source), "-o", str(folder / "out.mp4")],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parent.parent,
+    ) as process:
+        while process.poll() is None and names(folder) == []:
+            time.sleep(0.05)
+        # The writer is open, so the network is being loaded or at work on the first frame.
+        time.sleep(2)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+    assert process.returncode == 130, err
+    assert err.splitlines()[-1] == "stopped: by Ctrl-C"
     assert names(folder) == []
 
 

@@ -16,6 +16,9 @@ __all__ = ["Clocks", "upscaled"]
 #: Batches finished and waiting between two stages. Two hide jitter; more only cost memory, because
 #: the slowest stage bounds the run whatever the queues hold.
 _DEPTH = 2
+#: Seconds that somebody who stops a run waits for a frame that is in the network. Its thread holds
+#: nothing but tensors, so it may finish alone.
+_PATIENCE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,7 @@ def upscaled(
             Prefetch(clocks.decode.pulling(source), depth=_DEPTH, name="decode", counts=_is_batch)
         )
         larger = stack.enter_context(
-            Prefetch(infer(decoded), depth=_DEPTH, name="infer", counts=_is_batch)
+            Prefetch(infer(decoded), depth=_DEPTH, name="infer", counts=_is_batch, grace=_PATIENCE)
         )
         # The network's thread waits for the decoder's: stop the upstream one first.
         stack.callback(decoded.close)
