@@ -1,0 +1,152 @@
+"""Devices, backends and the upscaler: what is asked for is what runs, or an error says why not."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import pytest
+import torch
+
+from vsr.engine.backend import AUTO_ORDER, BACKENDS, backend_class, open_backend
+from vsr.engine.device import choose_device
+from vsr.engine.torch_backend import TorchBackend
+from vsr.engine.upscaler import Upscaler
+from vsr.errors import BackendError, ModelError, OutOfMemoryError
+from vsr.types import (
+    ChromaSite,
+    Color,
+    ColorRange,
+    FrameBatch,
+    Matrix,
+    ModelPlan,
+    pixel_format,
+)
+
+LIMITED = Color(Matrix.BT709, range=ColorRange.LIMITED, site=ChromaSite.LEFT)
+
+
+def noise(count: int, height: int, width: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(3)
+    return torch.rand(count, 3, height, width, generator=generator) * 255
+
+
+def batch_of(name: str, width: int, height: int, color: Color = LIMITED) -> FrameBatch:
+    fmt = pixel_format(name)
+    generator = torch.Generator().manual_seed(5)
+    dtype = torch.uint8 if fmt.bits <= 8 else torch.uint16
+    planes = tuple(
+        torch.randint(0, 2**fmt.bits, (2, *fmt.plane_size(p, width, height)), generator=generator)
+        .to(torch.int32)
+        .to(dtype)
+        for p in range(fmt.planes)
+    )
+    return FrameBatch(planes, fmt, width, height, color, (0, 1), (1, 1), Fraction(1, 25))
+
+
+@pytest.mark.parametrize("name", sorted(BACKENDS))
+def test_every_backend_keeps_the_protocol(name: str) -> None:
+    kind = backend_class(name)
+    problem = kind.problem("cpu")
+    assert problem is None or problem
+    if problem is not None:
+        pytest.skip(problem)
+    backend = open_backend(name, ModelPlan("bicubic", 3), "cpu", "float32")
+    rgb = noise(2, 9, 7)
+    kept = rgb.clone()
+    large = backend(rgb)
+    assert large.shape == (2, 3, 27, 21)
+    assert large.dtype == torch.float32
+    assert torch.equal(rgb, kept)
+    assert (backend.scale, backend.device, backend.weights_sha256) == (3, torch.device("cpu"), "")
+    alone = torch.cat([backend(frame[None]) for frame in rgb])
+    torch.testing.assert_close(large, alone, rtol=0, atol=1e-3)
+
+
+def test_auto_names_backends_that_exist() -> None:
+    assert set(AUTO_ORDER) <= set(BACKENDS)
+
+
+@pytest.mark.parametrize(
+    ("device", "backend", "said"),
+    [
+        ("gpu", "auto", "'gpu' is not a device"),
+        ("cuda:", "auto", "'cuda:' is not a device"),
+        ("cuda:99", "auto", "there is no device cuda:99"),
+        ("cpu", "tensorrt", "no backend called 'tensorrt'"),
+    ],
+)
+def test_a_device_that_is_missing_is_an_error(device: str, backend: str, said: str) -> None:
+    with pytest.raises(BackendError, match=said):
+        choose_device(device, backend)
+
+
+def test_a_devices_types_are_bounded_by_the_models() -> None:
+    assert choose_device("cpu").dtypes == ("float32", "bfloat16")
+    assert choose_device("cpu", model="bicubic").dtypes == ("float32",)
+    with pytest.raises(ModelError, match="fdwin"):
+        choose_device("cpu", model="fdwin")
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected", "said"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), OutOfMemoryError, "smaller --batch"),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+            OutOfMemoryError,
+            "smaller --batch",
+        ),
+        (RuntimeError("CUDA error: an illegal memory access"), BackendError, "illegal memory"),
+    ],
+)
+def test_the_devices_errors_become_ours(
+    raised: Exception, expected: type[Exception], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = TorchBackend(ModelPlan("bicubic", 2), "cpu", "float32")
+
+    def fail(*_: Any) -> torch.Tensor:
+        raise raised
+
+    monkeypatch.setattr(backend, "_model", fail)
+    with pytest.raises(expected, match=said) as caught:
+        backend(noise(1, 4, 4))
+    assert caught.value.__cause__ is raised
+
+
+@pytest.mark.parametrize("name", ["yuv420p", "yuv422p10le", "yuv444p12le", "gbrp", "gray"])
+def test_a_batch_comes_back_in_its_own_samples(name: str) -> None:
+    fmt = pixel_format(name)
+    color = Color(Matrix.RGB, range=ColorRange.FULL) if fmt.family == "rgb" else LIMITED
+    source = batch_of(name, 13, 11, color)
+    large = Upscaler(2, "bicubic")(source)
+    assert (large.width, large.height, large.format, large.color) == (26, 22, fmt, color)
+    assert (large.pts, large.time_base) == (source.pts, source.time_base)
+    for index, plane in enumerate(large.planes):
+        assert plane.shape == (2, *fmt.plane_size(index, 26, 22))
+        assert plane.dtype == source.planes[index].dtype
+
+
+def test_alpha_goes_where_there_is_room_for_it() -> None:
+    source = batch_of("yuva420p", 16, 12)
+    upscaler = Upscaler(2, "bicubic")
+    opaque = upscaler.upscale(source, pixel_format("yuv420p"), LIMITED)
+    assert len(opaque.planes) == 3
+    masked = upscaler.upscale(source, pixel_format("yuva444p10le"), LIMITED)
+    assert masked.planes[3].shape == (2, 24, 32)
+    # 8-bit alpha 0..255 spans 10-bit 0..1023: the mean tells that it was widened, not copied.
+    assert (
+        abs(masked.planes[3].float().mean() / 1023 - source.planes[3].float().mean() / 255) < 0.02
+    )
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_cuda_agrees_with_the_cpu(scale: int) -> None:
+    source = batch_of("yuv420p", 96, 64)
+    exact = Upscaler(scale, "fdiwn", device="cpu")(source)
+    for dtype, share in (("float32", 0.9999), ("float16", 0.999)):
+        ours = Upscaler(scale, "fdiwn", device="cuda:0", dtype=dtype)(source)
+        for a, b in zip(ours.planes, exact.planes, strict=True):
+            close = ((a.int() - b.int()).abs() <= 1).float().mean()
+            assert close >= share, f"{dtype}: {close:.5f} of the samples within a code"
