@@ -14,6 +14,9 @@ Statistics are taken per frame, over the whole frame and in float32, so a batch 
 what the frames give one by one. Head and tail carry the picture itself and stay float32 when the
 trunk is stored in 16 bits.
 
+Features are overwritten where they are not needed again: fresh memory costs as much as the
+arithmetic of a layer, and there are thousands of them in a frame.
+
 In the code below ``order`` always says which channel of the training form each stored channel is.
 """
 
@@ -74,7 +77,7 @@ class _Gate(nn.Module):
         mean, variance = channel_statistics(t)
         a = self.slope * torch.rsqrt(variance + self.eps)
         b = self.offset + (self.by_mean - a) * mean
-        return t * torch.sigmoid(a.to(t.dtype) * t + b.to(t.dtype))
+        return torch.addcmul(b.to(t.dtype), a.to(t.dtype), t).sigmoid_().mul_(t)
 
 
 class _Wide(nn.Module):
@@ -96,7 +99,7 @@ class _Wide(nn.Module):
         self.gate = _Gate(wide.attention, before_shuffle, k)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.gate(self.conv(self.reduce(F.relu(self.expand(x)))))
+        out: Tensor = self.gate(self.conv(self.reduce(self.expand(x).relu_())))
         return out
 
 
@@ -107,7 +110,7 @@ class _Wirw(nn.Module):
         self.skip_scale = unit.skip_scale.item()
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.wide(x) + self.skip_scale * x
+        out: Tensor = self.wide(x).add_(x, alpha=self.skip_scale)
         return out
 
 
@@ -139,7 +142,7 @@ class _DistilledWcrw(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The unit's result and the distilled features, both before any activation."""
         shortcut, distilled = self.shortcut_and_distil(x).chunk(2, 1)
-        return self.wide(x) + shortcut, distilled
+        return self.wide(x).add_(shortcut), distilled
 
 
 class _Coefficient(nn.Module):
@@ -209,19 +212,20 @@ class _Wdib(nn.Module):
         self.out_order = torch.argsort(_shuffled(CHANNELS, 2))[order]
 
     def forward(self, x: Tensor) -> Tensor:
-        p = F.leaky_relu(self.wirw1(x), 0.05)
+        p = F.leaky_relu_(self.wirw1(x), 0.05)
         a, p_distilled = self.wcrw1(p)
-        b1 = self.coefficient_a1(a) * a + x
-        a1 = self.coefficient_b1(x) * x + a
+        b1 = torch.addcmul(x, self.coefficient_a1(a), a)
+        a1 = torch.addcmul(a, self.coefficient_b1(x), x)
 
-        q = F.leaky_relu(self.wirw2(b1), 0.05)
+        q = F.leaky_relu_(self.wirw2(b1), 0.05)
         b, q_distilled = self.wcrw2(q)
-        b2 = (self.coefficient_a2(a1) * a1 + b) * torch.sigmoid(q_distilled)
-        a2 = (self.coefficient_b2(b) * b + a1) * torch.sigmoid(p_distilled)
+        b2 = torch.addcmul(b, self.coefficient_a2(a1), a1).mul_(q_distilled.sigmoid_())
+        a2 = torch.addcmul(a1, self.coefficient_b2(b), b).mul_(p_distilled.sigmoid_())
 
         branch_b = self.wirw4(b2)
         z = torch.cat([self.wirw3(a2), branch_b], 1)
-        y = self.fuse(z) + self.fuse_shortcut(z) + torch.sigmoid(self.calibrate(z)) * branch_b + x
+        y = self.fuse(z).add_(self.fuse_shortcut(z)).add_(x)
+        y.addcmul_(self.calibrate(z).sigmoid_(), branch_b)
         out: Tensor = self.gate(y)
         return out
 
@@ -254,8 +258,8 @@ class _Fswg(nn.Module):
         o3 = self.wdib3(o2 + self.skip(o1))
         c1 = self.merge1(torch.cat([o1, o2], 1))
         c2 = self.merge2(torch.cat([c1, o3], 1))
-        body = (self.body_scale * (c2 + o3)).index_select(1, self.natural)
-        out: Tensor = body + self.skip_scale * self.wirw(x)
+        body = c2.add_(o3).mul_(self.body_scale).index_select(1, self.natural)
+        out: Tensor = body.add_(self.wirw(x), alpha=self.skip_scale)
         return out
 
 
