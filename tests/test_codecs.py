@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from synth import make_clip, picture
 
 from vsr.media.codecs import CODECS, encoder_problem
 from vsr.media.containers import CONTAINERS, container_of
+from vsr.media.write.writer import Writer
 from vsr.types import PIXEL_FORMATS, pixel_format
 
 _SOFTWARE = [name for name, row in CODECS.items() if not row.hardware]
@@ -130,3 +132,12 @@ def _planes(frame: av.VideoFrame, fmt: str) -> list[np.ndarray]:
         dtype = np.uint8 if form.bytes_per_sample == 1 else np.uint16
         planes.append(rows.view(dtype)[:height, :width])
     return planes
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="no scheduler policies here")
+def test_no_encoder_runs_in_real_time(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "in.mp4", frames=2)
+    with Writer(write_plan(clip.path, tmp_path / "out.mkv", codec="av1")):
+        threads = [int(task.name) for task in Path("/proc/self/task").iterdir()]
+        policies = {os.sched_getscheduler(thread) for thread in threads}
+    assert os.SCHED_FIFO not in policies
