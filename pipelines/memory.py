@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 from pathlib import Path
 
-__all__ = ["peak_memory", "resident_memory"]
+__all__ = ["keep_freed_memory", "peak_memory", "resident_memory"]
 
 
 def peak_memory() -> int:
@@ -27,3 +28,22 @@ def resident_memory() -> int:
             if line.startswith("VmRSS:"):
                 return int(line.split()[1]) * 1024
     return peak_memory()
+
+
+# mallopt's parameters, from glibc's malloc.h.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+
+
+def keep_freed_memory() -> None:
+    """Let this process reuse the memory of one frame's features for the next; glibc only.
+
+    By default glibc maps every large block anew and gives it back when it is freed. A network's
+    features are large blocks, thousands a frame, and clearing their pages takes a fifth of the
+    time. This holds for the whole process, so it is for programs to call, not for a library.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)

@@ -25,10 +25,12 @@ def plan(source: str, destination: str | None, as_json: bool, **wishes: Any) -> 
     That is: what becomes of each stream, how the colours are read, the encoder's settings, each
     with its reason; and time, size and memory, predicted from a few frames.
     """
+    from pipelines.memory import keep_freed_memory
     from pipelines.predict import predict
     from pipelines.upscale import plan_upscale
     from vsr.plan import describe
 
+    keep_freed_memory()
     planned = plan_upscale(source, destination, **wishes)
     if not as_json:
         echo(describe(planned) + "\n")

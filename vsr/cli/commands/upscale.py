@@ -33,8 +33,10 @@ def upscale(
     """
     if as_json and quiet:
         raise click.UsageError("--json and --quiet exclude each other.")
+    from pipelines.memory import keep_freed_memory
     from pipelines.upscale import expected_frames, plan_upscale, run_upscale
 
+    keep_freed_memory()
     plan = plan_upscale(source, destination, **wishes)
     if quiet:
         run_upscale(plan)
