@@ -11,16 +11,30 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import av
 import numpy as np
+import record
 import torch
 
 import vsr
+from pipelines.memory import keep_freed_memory
+from vsr.models.fdiwn import Fdiwn
+from vsr.models.weights import read_weights, shipped_path
 
 
-def network_rate(upscaler: vsr.Upscaler, width: int, height: int, frames: int) -> float:
+def training_form(scale: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The baseline: the network in the form it is trained in, eager, float32."""
+    net = Fdiwn(scale)
+    net.load_state_dict(read_weights(shipped_path("fdiwn", scale)))
+    return torch.inference_mode()(net.eval())
+
+
+def network_rate(
+    upscaler: Callable[[torch.Tensor], torch.Tensor], width: int, height: int, frames: int
+) -> float:
     """Frames per second, one at a time; the median, after one frame to warm up."""
     pixels = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0)) * 255
     seconds = []
@@ -58,8 +72,12 @@ def main() -> None:
         f"{width}x{height} -> {width * scale}x{height * scale}, {os.cpu_count()} CPU cores, "
         f"torch {torch.__version__}\n"
     )
-    print("| frames/s | network alone | vsr upscale | of the network's rate | bound by |")
-    print("|---|---|---|---|---|")
+    keep_freed_memory()
+    baseline = network_rate(training_form(scale), width, height, min(frames, 2))
+    rows = [{"model": "fdiwn, training form", "network_fps": baseline, "ratio": 1.0}]
+    print("| frames/s | network alone | ratio | vsr upscale | of the network's rate | bound by |")
+    print("|---|---|---|---|---|---|")
+    print(f"| fdiwn, training form | {baseline:.3f} | 1.00 | | | |", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         for model in ("fdiwn", "bicubic"):
             alone = network_rate(vsr.Upscaler(scale, model), width, height, frames)
@@ -67,8 +85,18 @@ def main() -> None:
             noise_clip(source, width, height, frames if model == "fdiwn" else frames * 10)
             report = vsr.upscale(source, result, scale=scale, model=model)
             whole = report.frames_out / report.seconds
-            shares = f"{whole:.2f} | {whole / alone:.0%} | {report.bound_by}"
-            print(f"| {model} | {alone:.2f} | {shares} |", flush=True)
+            shares = f"{whole:.3g} | {whole / alone:.0%} | {report.bound_by}"
+            print(f"| {model} | {alone:.3g} | {alone / baseline:.2f} | {shares} |", flush=True)
+            rows.append(
+                {
+                    "model": model,
+                    "network_fps": alone,
+                    "ratio": alone / baseline,
+                    "upscale_fps": whole,
+                    "bound_by": report.bound_by,
+                }
+            )
+    print(record.save(f"speed-{arguments.size}-x{scale}", rows).name)
 
 
 if __name__ == "__main__":
