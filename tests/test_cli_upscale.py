@@ -158,7 +158,7 @@ def test_without_wishes_the_preset_decides(clip: Clip, tmp_path: Path, capsys: C
         (["-o", "{}/out.mp4", "--weights", "{}/none.pt"], 7, "none.pt: there is no such"),
         (["-o", "{}/out.mp4", "--weights", __file__], 7, "not a readable weights file"),
         (["-o", "{}/out.mp4", "--device", "gpu"], 8, "'gpu' is not a device"),
-        (["-o", "{}/out.mp4", "--backend", "magic"], 8, "no backend called 'magic'"),
+        (["-o", "{}/out.mp4", "--backend", "magic"], 2, "there is no backend called 'magic'"),
         (["-o", "{}/out.mp4", "--reader", "magic"], 2, "there is no reader called 'magic'"),
         (["-o", "{}/out.mp4", "-x", "made-up=1", *QUICK], 4, "made-up"),
     ],

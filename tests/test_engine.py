@@ -12,7 +12,7 @@ from vsr.engine.backend import AUTO_ORDER, BACKENDS, backend_class, open_backend
 from vsr.engine.device import choose_device
 from vsr.engine.torch_backend import TorchBackend
 from vsr.engine.upscaler import Upscaler
-from vsr.errors import BackendError, ModelError, OutOfMemoryError
+from vsr.errors import BackendError, ModelError, OutOfMemoryError, UsageError
 from vsr.types import (
     ChromaSite,
     Color,
@@ -63,22 +63,26 @@ def test_every_backend_keeps_the_protocol(name: str) -> None:
     torch.testing.assert_close(large, alone, rtol=0, atol=1e-3)
 
 
+def test_a_backend_nobody_knows_is_an_error() -> None:
+    with pytest.raises(UsageError, match="no backend called 'tensorrt'"):
+        choose_device("cpu", "tensorrt")
+
+
 def test_auto_names_backends_that_exist() -> None:
     assert set(AUTO_ORDER) <= set(BACKENDS)
 
 
 @pytest.mark.parametrize(
-    ("device", "backend", "said"),
+    ("device", "said"),
     [
-        ("gpu", "auto", "'gpu' is not a device"),
-        ("cuda:", "auto", "'cuda:' is not a device"),
-        ("cuda:99", "auto", "there is no device cuda:99"),
-        ("cpu", "tensorrt", "no backend called 'tensorrt'"),
+        ("gpu", "'gpu' is not a device"),
+        ("cuda:", "'cuda:' is not a device"),
+        ("cuda:99", "there is no device cuda:99"),
     ],
 )
-def test_a_device_that_is_missing_is_an_error(device: str, backend: str, said: str) -> None:
+def test_a_device_that_is_missing_is_an_error(device: str, said: str) -> None:
     with pytest.raises(BackendError, match=said):
-        choose_device(device, backend)
+        choose_device(device)
 
 
 def test_a_devices_types_are_bounded_by_the_models() -> None:

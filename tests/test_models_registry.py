@@ -72,7 +72,7 @@ def test_weights_are_named_and_hashed(weights: Path) -> None:
 def test_unknown_model_suggests_a_known_one() -> None:
     with pytest.raises(ModelError, match="'fdiwm'") as error:
         model_spec("fdiwm")
-    assert "did you mean fdiwn" in error.value.remedy
+    assert "Did you mean 'fdiwn" in error.value.remedy
 
 
 def test_unsupported_scale_and_dtype() -> None:

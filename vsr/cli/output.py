@@ -6,14 +6,13 @@ import json
 import os
 import shutil
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
-from enum import Enum
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import click
+
+from vsr.types.plain import to_plain
 
 __all__ = [
     "clock_text",
@@ -22,7 +21,6 @@ __all__ = [
     "entries",
     "hang",
     "note",
-    "plain",
     "rate_text",
     "size_text",
     "table",
@@ -42,24 +40,7 @@ def note(label: str, text: str, color: str) -> None:
 
 def echo_json(value: Any, *, indent: int | None = None) -> None:
     """Write a value to stdout as JSON, on one line unless indented."""
-    click.echo(json.dumps(plain(value), indent=indent))
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON takes it, in the way of :func:`vsr.plan.plan_to_dict`."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, Fraction):
-        return f"{value.numerator}/{value.denominator}"
-    if isinstance(value, Enum):
-        return value.name.lower()
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, tuple | list):
-        return [plain(item) for item in value]
-    return value
+    click.echo(json.dumps(to_plain(value), indent=indent))
 
 
 def width() -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
-from vsr.errors import BackendError
+from vsr.errors import BackendError, UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -70,13 +70,15 @@ def backend_class(name: str) -> BackendClass:
     """The class of a row, imported now.
 
     Raises:
-        BackendError: there is no such row.
+        UsageError: there is no such row.
     """
     try:
         module, _, attribute = BACKENDS[name].partition(":")
     except KeyError:
         known = ", ".join(BACKENDS)
-        raise BackendError(f"no backend called {name!r}", remedy=f"Known: {known}.") from None
+        raise UsageError(
+            f"there is no backend called {name!r}", remedy=f"Choose one of {known}."
+        ) from None
     return cast("BackendClass", getattr(import_module(module), attribute))
 
 
@@ -84,7 +86,8 @@ def open_backend(name: str, model: ModelPlan, device: str, dtype: str) -> Backen
     """Build backend ``name``; a missing one is an error, never a substitute.
 
     Raises:
-        BackendError: no such backend, or it cannot run on ``device``.
+        UsageError: there is no such backend.
+        BackendError: it cannot run on ``device``.
         ModelError: network or weights cannot be built or loaded.
     """
     kind = backend_class(name)

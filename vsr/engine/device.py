@@ -33,7 +33,8 @@ def choose_device(
 
     Raises:
         ModelError: there is no such model.
-        BackendError: a device or backend asked for by name is not there, or no backend can run.
+        UsageError: there is no such backend.
+        BackendError: the device asked for is not there, or no backend can run on it.
     """
     supported = model_spec(model).dtypes
     if device == "auto":

@@ -148,9 +148,9 @@ def model_spec(name: str) -> ModelSpec:
     if name in MODELS:
         return MODELS[name]
     close = get_close_matches(name.lower(), MODELS, n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
+    hint = f"Did you mean {close[0]!r}? " if close else ""
     raise ModelError(
-        f"there is no model called {name!r}", remedy=f"{hint}models are: {', '.join(MODELS)}"
+        f"there is no model called {name!r}", remedy=f"{hint}Models are: {', '.join(MODELS)}"
     )
 
 
@@ -180,12 +180,12 @@ def load_model(
     if scale not in spec.scales:
         raise ModelError(
             f"{name} has no scale {scale}",
-            remedy=f"its scales are {', '.join(str(s) for s in spec.scales)}",
+            remedy=f"Its scales are {', '.join(str(s) for s in spec.scales)}",
         )
     if str(dtype).removeprefix("torch.") not in spec.dtypes:
         raise ModelError(
             f"{name} does not run in {str(dtype).removeprefix('torch.')}",
-            remedy=f"it runs in {', '.join(spec.dtypes)}",
+            remedy=f"It runs in {', '.join(spec.dtypes)}",
         )
     path = _weights_path(spec, scale, weights)
     state = read_weights(path) if path else {}
@@ -215,7 +215,7 @@ def _weights_path(spec: ModelSpec, scale: int, weights: str | Path | None) -> Pa
     if not spec.has_weights:
         if weights is not None:
             raise ModelError(
-                f"{spec.name} has no weights", where=str(weights), remedy="leave --weights out"
+                f"{spec.name} has no weights", where=str(weights), remedy="Leave --weights out"
             )
         return None
     if weights is not None:
@@ -224,7 +224,7 @@ def _weights_path(spec: ModelSpec, scale: int, weights: str | Path | None) -> Pa
     if not path.is_file():
         raise ModelError(
             f"no weights ship for {spec.name} at x{scale} yet",
-            remedy="name a weights file with --weights FILE",
+            remedy="Name a weights file with --weights FILE",
         )
     return path
 
@@ -242,7 +242,7 @@ def _check(state: Mapping[str, Tensor], spec: ModelSpec, scale: int, path: Path)
                     f"these look like {other.name} x{other_scale} weights, "
                     f"the request is {spec.name} x{scale}",
                     where=str(path),
-                    remedy="give the matching file, or change the model or the scale",
+                    remedy="Give the matching file, or change the model or the scale",
                 )
     findings = [
         ("missing", [key for key in needed if key not in shapes]),
@@ -264,5 +264,5 @@ def _check(state: Mapping[str, Tensor], spec: ModelSpec, scale: int, path: Path)
     raise ModelError(
         f"these are not {spec.name} x{scale} weights: {described}",
         where=str(path),
-        remedy="give the file of this model and scale, ours or the authors'",
+        remedy="Give the file of this model and scale, ours or the authors'",
     )

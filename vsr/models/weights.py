@@ -63,7 +63,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise ModelError(
             "there is no such weights file",
             where=str(path),
-            remedy="check the path given to --weights",
+            remedy="Check the path given to --weights",
         )
     state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_checkpoint(path)
     if authors.is_authors(state):
@@ -88,7 +88,7 @@ def _read_checkpoint(path: Path) -> dict[str, Tensor]:
         raise ModelError(
             f"holds a {type(content).__name__}, not a dictionary of tensors",
             where=str(path),
-            remedy="save the network's state_dict() alone, or use a .safetensors file",
+            remedy="Save the network's state_dict() alone, or use a .safetensors file",
         )
     return content
 
@@ -98,7 +98,7 @@ def _unreadable(path: Path) -> ModelError:
     return ModelError(
         "is not a readable weights file",
         where=str(path),
-        remedy="give a .safetensors file or a PyTorch checkpoint; a cut download looks like this",
+        remedy="Give a .safetensors file or a PyTorch checkpoint; a cut download looks like this",
     )
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, is_dataclass
-from enum import Enum
 from fractions import Fraction
 from typing import Any
 
 from vsr.plan.color import is_hdr, matrix_label
 from vsr.types import Color, Plan, StreamAction, StreamInfo, VideoStreamInfo
+from vsr.types.plain import to_plain
 
 __all__ = ["describe", "plan_to_dict"]
 
@@ -20,20 +19,8 @@ _INDENT = 14
 
 def plan_to_dict(plan: Plan) -> dict[str, Any]:
     """The plan as JSON takes it: fractions as ``"num/den"``, enums by name, tuples as lists."""
-    plain: dict[str, Any] = _plain(plan)
+    plain: dict[str, Any] = to_plain(plan)
     return plain
-
-
-def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, Fraction):
-        return f"{value.numerator}/{value.denominator}"
-    if isinstance(value, Enum):
-        return value.name.lower()
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    return value
 
 
 def describe(plan: Plan) -> str:
