@@ -1,5 +1,6 @@
 """What flows through the package: plain frozen dataclasses, nothing else."""
 
+from vsr.types.evaluation import Candidate, Evaluation, FrameScore, MetricInfo
 from vsr.types.formats import PIXEL_FORMATS, pixel_format
 from vsr.types.media import (
     Chapter,
@@ -32,6 +33,7 @@ from vsr.types.spec import CodecSpec, ContainerSpec
 
 __all__ = [
     "PIXEL_FORMATS",
+    "Candidate",
     "Chapter",
     "ChromaSite",
     "CodecSpec",
@@ -39,10 +41,13 @@ __all__ = [
     "ColorRange",
     "ContainerSpec",
     "EncodePlan",
+    "Evaluation",
     "FrameBatch",
+    "FrameScore",
     "HdrMetadata",
     "Matrix",
     "MediaInfo",
+    "MetricInfo",
     "ModelPlan",
     "PixelFormat",
     "Plan",
