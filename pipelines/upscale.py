@@ -11,6 +11,7 @@ from typing import Any
 
 from pipelines.events import Event, Progress, Warned
 from pipelines.memory import peak_memory
+from pipelines.weights import weights_by_model
 from vsr.engine.device import choose_device
 from vsr.engine.run import Clocks, upscaled
 from vsr.engine.upscaler import Upscaler
@@ -84,6 +85,8 @@ def plan_upscale(
     info = probe(source)
     where = {name: wishes.pop(name, None) for name in ("device", "backend", "reader")}
     given = {name: value for name, value in wishes.items() if value is not None}
+    if isinstance(given.get("weights"), Path):
+        given["weights"] = str(given["weights"].absolute())
     request = Request(source=source, destination=destination, **given)
     if end is not None and end <= (start or 0):
         raise UsageError(
@@ -108,6 +111,7 @@ def plan_upscale(
         codecs=CODECS,
         containers=CONTAINERS,
         models={name: row.scales for name, row in MODELS.items()},
+        weights=weights_by_model(),
         usable=encoder_problem,
         device=facts,
     )
@@ -176,6 +180,8 @@ def run_upscale(plan: Plan, *, on_event: Listener | None = None) -> Report:
         verified=result.verified,
         given_up=plan.given_up,
         warnings=(*stats.warnings, *result.warnings),
+        weights=plan.model.weights or "",
+        weights_sha256=upscaler.weights_sha256,
     )
 
 

@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("vsr.cli.commands.plan:plan", "Show what upscale would do, and how long it takes."),
     "info": ("vsr.cli.commands.info:info", "Show what a file is."),
     "presets": ("vsr.cli.commands.presets:presets", "List presets, or show one."),
+    "weights": ("vsr.cli.commands.weights:weights", "List, check, import and fetch weights."),
     "doctor": ("vsr.cli.commands.doctor:doctor", "Show what works on this machine."),
     "completion": ("vsr.cli.commands.completion:completion", "Print a shell completion script."),
 }

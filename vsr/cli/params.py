@@ -9,7 +9,7 @@ from fractions import Fraction
 import click
 from click.shell_completion import CompletionItem
 
-__all__ = ["codecs", "key_values", "models", "presets", "seconds"]
+__all__ = ["codecs", "key_values", "models", "presets", "seconds", "weights"]
 
 _CLOCK = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d*)?|\.\d+)")
 
@@ -67,6 +67,17 @@ def models(
     from vsr.models.registry import MODELS
 
     return _beginning(incomplete, ((name, spec.summary) for name, spec in MODELS.items()))
+
+
+def weights(
+    _context: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Sets of weights that begin so, or else files."""
+    from vsr.models.sets import all_weights
+
+    sets = {file.set: file.origin for file in all_weights()}
+    found = _beginning(incomplete, sorted(sets.items()))
+    return found or [CompletionItem(incomplete, type="file")]
 
 
 def _beginning(incomplete: str, known: Iterable[tuple[str, str]]) -> list[CompletionItem]:

@@ -17,6 +17,7 @@ class Request:
     Attributes:
         source, destination: paths; without a destination the result goes beside the source.
         scale, model, weights, codec, quality, speed, pix_fmt: as in :class:`vsr.preset.Preset`.
+            ``weights`` may be ``auto`` too, which overrules the preset's.
         options: further encoder options; they win over everything else.
         trim: the wanted part, already snapped to the frames of the stream.
         video_stream: index of the stream to upscale, as FFmpeg counts.
