@@ -16,6 +16,7 @@ from vsr.models.download import AUTHORS_FILES, AUTHORS_URL, Checkpoint, fetch
 from vsr.models.registry import MODELS, fitting_model
 from vsr.models.sets import all_weights, problem
 from vsr.models.weights import read_metadata, read_weights, save_weights, sha256, to_bytes
+from vsr.plan import WeightsFacts
 from vsr.plan.weights import AUTHORS, AUTO, SETS
 from vsr.types import WeightsFile, is_set_name
 
@@ -25,7 +26,7 @@ __all__ = [
     "fetch_authors",
     "import_weights",
     "verify_weights",
-    "weights_by_model",
+    "weights_facts",
 ]
 
 
@@ -41,18 +42,14 @@ class Checked:
     problem: str | None
 
 
-def weights_by_model() -> dict[str, tuple[WeightsFile, ...]]:
-    """For each model that needs weights, those there are: what the planner is told.
+def weights_facts() -> WeightsFacts:
+    """What the planner is told about weights.
 
     Raises:
         ModelError: the list of what ships cannot be read.
     """
-    files = all_weights()
-    return {
-        name: tuple(file for file in files if file.model == name)
-        for name, spec in MODELS.items()
-        if spec.has_weights
-    }
+    needing = frozenset(name for name, spec in MODELS.items() if spec.has_weights)
+    return WeightsFacts(files=tuple(all_weights()), models=needing)
 
 
 def verify_weights() -> list[Checked]:

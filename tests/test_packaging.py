@@ -72,7 +72,7 @@ def test_wheel_holds_what_it_must_and_nothing_else(wheel: Path) -> None:
     inside = {name for name in names if name.startswith("vsr/presets/")}
     assert inside == {f"vsr/presets/{path.name}" for path in (ROOT / "presets").iterdir()}
     weights = {name for name in names if name.startswith("vsr/models/weights/")}
-    shipped = {"README.md", *(f"fdiwn_x{scale}.safetensors" for scale in (2, 3, 4))}
+    shipped = {"README.md", "SHA256SUMS", *(f"fdiwn_x{scale}.safetensors" for scale in (2, 3, 4))}
     assert {f"vsr/models/weights/{name}" for name in shipped} <= weights
 
 

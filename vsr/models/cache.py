@@ -22,6 +22,8 @@ from vsr.types import WeightsFile, is_set_name
 
 __all__ = ["cache_folder", "cache_path", "install", "installed", "new_file"]
 
+WINDOWS = os.name == "nt"
+
 _FILE = re.compile(r"(?P<model>.+)_x(?P<scale>\d)-(?P<sha256>[0-9a-f]{64})\.(?:safetensors|pt)")
 
 
@@ -32,7 +34,7 @@ def cache_folder() -> Path:
     (XDG Base Directory Specification: a relative path is ignored). On Windows it is
     ``LOCALAPPDATA``.
     """
-    given = os.environ.get("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME", "")
+    given = os.environ.get("LOCALAPPDATA" if WINDOWS else "XDG_CACHE_HOME", "")
     if Path(given).is_absolute():
         return Path(given) / "vsr" / "weights"
     home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises where there is none

@@ -20,11 +20,19 @@ from torch import Tensor, nn
 
 from vsr.errors import ModelError
 from vsr.models.sets import locate
-from vsr.models.weights import read_weights, sha256
+from vsr.models.weights import missing, read_weights, sha256
 from vsr.plan.weights import CLEAN
 from vsr.types import is_set_name
 
-__all__ = ["MODELS", "LoadedModel", "ModelSpec", "fitting_model", "load_model", "model_spec"]
+__all__ = [
+    "MODELS",
+    "LoadedModel",
+    "ModelSpec",
+    "fitting_model",
+    "load_model",
+    "model_spec",
+    "weights_path",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +199,7 @@ def load_model(
             f"{name} does not run in {str(dtype).removeprefix('torch.')}",
             remedy=f"It runs in {', '.join(spec.dtypes)}",
         )
-    path = _weights_path(spec, scale, weights)
+    path = weights_path(name, scale, weights)
     state = read_weights(path) if path else {}
     if path:
         _check(state, spec, scale, path)
@@ -215,17 +223,31 @@ def _network(spec: ModelSpec) -> _Network:
     return cast(_Network, getattr(import_module(module), name))
 
 
-def _weights_path(spec: ModelSpec, scale: int, weights: str | Path | None) -> Path | None:
-    if not spec.has_weights:
+def weights_path(name: str, scale: int, weights: str | Path | None = None) -> Path | None:
+    """The file that ``weights`` means for a model at a scale; ``None`` if the model needs none.
+
+    Args:
+        name: row of :data:`MODELS`.
+        scale: enlargement.
+        weights: as for :func:`load_model`.
+
+    Raises:
+        ModelError: no such model, or set, or file; the file of a set is damaged; the model has no
+            weights and some are asked for.
+    """
+    if not model_spec(name).has_weights:
         if weights is not None:
             raise ModelError(
-                f"{spec.name} has no weights", where=str(weights), remedy="Leave --weights out"
+                f"{name} has no weights", where=str(weights), remedy="Leave --weights out"
             )
         return None
-    name = CLEAN if weights is None else weights
-    if isinstance(name, str) and is_set_name(name):
-        return Path(locate(name, spec.name, scale).path)
-    return Path(name)
+    chosen = CLEAN if weights is None else weights
+    if isinstance(chosen, str) and is_set_name(chosen):
+        return Path(locate(chosen, name, scale).path)
+    path = Path(chosen)
+    if not path.is_file():
+        raise missing(path)
+    return path
 
 
 def fitting_model(state: Mapping[str, Tensor]) -> tuple[str, int] | None:

@@ -27,6 +27,7 @@ from vsr.plan.weights import CLEAN
 __all__ = [
     "FOLDER",
     "MANIFEST",
+    "missing",
     "read_metadata",
     "read_weights",
     "save_weights",
@@ -76,15 +77,20 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         ModelError: there is no such file, or it holds no weights.
     """
     if not path.is_file():
-        raise ModelError(
-            "there is no such weights file",
-            where=str(path),
-            remedy="Check the path given to --weights",
-        )
+        raise missing(path)
     state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_checkpoint(path)
     if authors.is_authors(state):
         state = authors.from_authors(state)
     return {key: value.float() for key, value in state.items()}
+
+
+def missing(path: Path) -> ModelError:
+    """The error for a weights file that is not there."""
+    return ModelError(
+        "there is no such weights file",
+        where=str(path),
+        remedy="Check the path given to --weights",
+    )
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

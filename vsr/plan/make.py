@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
-from types import MappingProxyType
 from typing import Literal
 
 from vsr.errors import InputError, OutputError, StrictError, UsageError
@@ -14,7 +13,7 @@ from vsr.plan.color import decide_color
 from vsr.plan.container import container_for, container_options, default_destination
 from vsr.plan.encode import plan_encode
 from vsr.plan.notes import Notes
-from vsr.plan.request import DeviceFacts, Request
+from vsr.plan.request import DeviceFacts, Request, WeightsFacts
 from vsr.plan.streams import plan_streams
 from vsr.plan.weights import choose_weights
 from vsr.preset import Preset, load_preset
@@ -27,7 +26,6 @@ from vsr.types import (
     Plan,
     Trim,
     VideoStreamInfo,
-    WeightsFile,
     is_set_name,
 )
 
@@ -59,7 +57,7 @@ def make_plan(
     codecs: Mapping[str, CodecSpec],
     containers: Mapping[str, ContainerSpec],
     models: Mapping[str, tuple[int, ...]],
-    weights: Mapping[str, Sequence[WeightsFile]] = MappingProxyType({}),
+    weights: WeightsFacts = WeightsFacts(),
     usable: Callable[[str], str | None],
     device: DeviceFacts,
     codec_preset: Callable[[str], Preset] = load_preset,
@@ -72,8 +70,7 @@ def make_plan(
         preset: wishes below the request's.
         codecs, containers: the tables of :mod:`vsr.media`.
         models: scales of each row of the model table.
-        weights: for each model that needs some, the weights there are; a model that is not in it
-            gets what was asked for, unchecked.
+        weights: the weights there are, and which models need some.
         usable: why a codec cannot run on this machine, ``None`` if it can.
         device: the device, its reader and what suits them.
         codec_preset: the preset of a codec's own name, for wishes that nobody stated.
@@ -206,7 +203,7 @@ def _model(
     request: Request,
     preset: Preset,
     models: Mapping[str, tuple[int, ...]],
-    weights: Mapping[str, Sequence[WeightsFile]],
+    weights: WeightsFacts,
     info: MediaInfo,
     video: VideoStreamInfo,
     notes: Notes,
@@ -225,10 +222,9 @@ def _model(
     # A preset's weights belong to the preset's model, and a file to one scale as well.
     if wished is not None and not is_set_name(wished) and preset.scale not in (None, scale):
         wished = None
-    if name not in weights:
+    if name not in weights.models:
         return ModelPlan(name, scale, request.weights or wished)
-    files = weights[name]
-    chosen = choose_weights(request.weights, wished, name, scale, files, info, video, notes)
+    chosen = choose_weights(request.weights, wished, name, scale, weights.files, info, video, notes)
     return ModelPlan(name, scale, chosen)
 
 

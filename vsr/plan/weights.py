@@ -86,7 +86,7 @@ def choose_weights(
         wished: what the preset says.
         model: row of the model table, one that needs weights.
         scale: enlargement.
-        files: the weights there are for that model, at any scale.
+        files: the weights there are, for all models.
         info: what the source is. video: the stream that is upscaled.
         notes: gets the choice with its reason.
 
@@ -99,13 +99,18 @@ def choose_weights(
             find_weights(named, model, scale, files)
         notes.why("weights", named, why)
         return named
-    there = {file.set for file in files if file.scale == scale and file.origin == "shipped"}
+    there = {
+        file.set
+        for file in files
+        if (file.model, file.scale, file.origin) == (model, scale, "shipped")
+    }
     low, why = _is_low_rate(info, video)
-    name = VIDEO if low else CLEAN
-    other = CLEAN if low else VIDEO
+    name, other = (VIDEO, CLEAN) if low else (CLEAN, VIDEO)
     if name not in there and other in there:
         why += f"; no {name} weights ship for {model} at x{scale}"
         name = other
+    elif name not in there:
+        name = CLEAN  # neither: the error is about the default
     find_weights(name, model, scale, files)
     notes.why("weights", name, why)
     return name
@@ -132,21 +137,22 @@ def find_weights(name: str, model: str, scale: int, files: Collection[WeightsFil
 def _none(name: str, model: str, scale: int, files: Collection[WeightsFile]) -> ModelError:
     """What is wrong with asking for that, and what can be asked for instead."""
     fitting = sorted({file.set for file in files if (file.model, file.scale) == (model, scale)})
-    others = sorted({(file.model, file.scale) for file in files if file.set == name})
+    scales = sorted({file.scale for file in files if (file.set, file.model) == (name, model)})
+    sets = {*SETS, *(file.set for file in files)}
     choice = f"Sets for {model} at x{scale}: {', '.join(fitting)}." if fitting else ""
     if name == AUTHORS and model == "fdiwn":
         what = f"the authors' weights for {model} at x{scale} are not installed"
         return ModelError(what, remedy="`vsr weights fetch authors` downloads them.")
-    if name not in SETS and not others:
-        hint = nearest(name, sorted({*SETS, *(file.set for file in files)}))
+    if name not in sets:
+        hint = nearest(name, sorted(sets))
         if Path(name).is_file():
             hint = f"The file of that name is written './{name}'."
         what = f"there is no set of weights called {name!r}"
         choice = f"{choice} `vsr weights` lists them all.".lstrip()
     else:
         what = f"there are no {name} weights for {model} at x{scale}"
-        has = ", ".join(f"{other} at x{its_scale}" for other, its_scale in others)
-        hint = f"There are for {has}." if has else f"No {name} weights ship with this version."
+        at = ", ".join(f"x{known}" for known in scales)
+        hint = f"There are some at {at}." if scales else f"There are none for {model} at any scale."
     choice = choice or "Name a weights file with --weights FILE."
     return ModelError(what, remedy=f"{hint} {choice}".lstrip())
 
