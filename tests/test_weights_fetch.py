@@ -255,7 +255,7 @@ def test_stopped_in_the_middle(server: Server, rows: tuple[Checkpoint, ...], cac
     code = "import sys; from vsr.cli.entry import run; sys.exit(run(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "weights", "fetch", "authors", "--from", server.url]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        while not names(cache):
+        while not any(path.stat().st_size for path in cache.rglob("*.part")):
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
