@@ -59,7 +59,7 @@ def _row(file: WeightsFile) -> tuple[str, ...]:
     return file.set, file.model, f"x{file.scale}", size, f"SHA-256 {file.sha256[:16] or 'unknown'}"
 
 
-@weights.command(cls=Command)
+@weights.command(cls=Command, short_help="Compare all files with their hashes.")
 @json_option("Print the findings as a JSON list.")
 @click.pass_context
 def verify(ctx: click.Context, as_json: bool) -> None:
@@ -85,7 +85,7 @@ def verify(ctx: click.Context, as_json: bool) -> None:
         ctx.exit(EXIT_CODES[ModelError])
 
 
-@weights.command("import", cls=Command)
+@weights.command("import", cls=Command, short_help="Bring a file into your cache.")
 @click.argument("file", type=click.Path())
 @click.option("--name", required=True, metavar="NAME", help="The set it goes into.")
 @click.option("--overwrite", is_flag=True, help="Replace what the set has for that scale.")
@@ -101,7 +101,7 @@ def import_(file: str, name: str, overwrite: bool, as_json: bool) -> None:
     _tell([import_weights(file, name, overwrite=overwrite)], as_json=as_json)
 
 
-@weights.command(cls=Command)
+@weights.command(cls=Command, short_help="Write a file as float16 .safetensors.")
 @click.argument("file", type=click.Path())
 @click.argument("destination", metavar="DST", type=click.Path())
 @click.option(
@@ -124,8 +124,8 @@ def export(file: str, destination: str, dtype: str, overwrite: bool, as_json: bo
         echo(f"{done.path}: {done.model} x{done.scale}, {dtype}, SHA-256 {done.sha256}")
 
 
-@weights.command(cls=Command)
-@click.argument("name", type=click.Choice(["authors"]))
+@weights.command(cls=Command, short_help="Download the authors' checkpoints.")
+@click.argument("name", metavar="authors", type=click.Choice(["authors"]))
 @click.option("--from", "base", metavar="URL", help="Another server with the same files.")
 @json_option("Print what is installed as a JSON list.")
 def fetch(name: str, base: str | None, as_json: bool) -> None:
