@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from vsr.errors import UsageError
-from vsr.media.png import encode_png
+from vsr.errors import InputError, UsageError
+from vsr.media.png import decode_png, encode_png
 
 SIZES = [(1, 1), (3, 5), (2, 64), (48, 31)]
 
@@ -53,3 +53,22 @@ def test_a_view_is_encoded_as_it_looks() -> None:
 def test_what_is_no_picture_is_refused(rgb: torch.Tensor) -> None:
     with pytest.raises(UsageError, match=r"\(3, H, W\) of uint8 or uint16"):
         encode_png(rgb)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16])
+def test_decoding_inverts_encoding(dtype: torch.dtype) -> None:
+    top = torch.iinfo(dtype).max + 1
+    rgb = torch.randint(top, (3, 7, 9), generator=torch.Generator().manual_seed(3)).to(dtype)
+    assert torch.equal(decode_png(encode_png(rgb)), rgb)
+
+
+def test_other_png_files_become_rgb() -> None:
+    data = io.BytesIO()
+    Image.fromarray(np.array([[0, 7], [100, 255]], np.uint8)).save(data, "png")
+    assert decode_png(data.getvalue()).tolist() == [[[0, 7], [100, 255]]] * 3
+
+
+@pytest.mark.parametrize("data", [b"", b"no picture", encode_png(torch.zeros(3, 9, 9).byte())[:40]])
+def test_what_is_no_png_is_refused(data: bytes) -> None:
+    with pytest.raises(InputError, match="cannot decode"):
+        decode_png(data)

@@ -1,17 +1,18 @@
-"""A picture as a PNG file."""
+"""A picture as a PNG file, and back."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 
 import av
+import numpy as np
 import torch
 from torch import Tensor
 
-from vsr.errors import OutputError, UsageError
+from vsr.errors import InputError, OutputError, UsageError
 from vsr.media.av_errors import av_errors
 
-__all__ = ["encode_png"]
+__all__ = ["decode_png", "encode_png"]
 
 _FORMATS = {torch.uint8: "rgb24", torch.uint16: "rgb48be"}
 
@@ -45,3 +46,24 @@ def encode_png(rgb: Tensor) -> bytes:
         encoder.options = {"pred": "mixed"}
         encoder.thread_count = 1
         return b"".join(bytes(p) for p in [*encoder.encode(frame), *encoder.encode(None)])
+
+
+def decode_png(data: bytes) -> Tensor:
+    """The samples of a PNG file.
+
+    Returns:
+        ``(3, H, W)``, uint16 from 16-bit RGB, else uint8; alpha is dropped.
+
+    Raises:
+        InputError: it is not a whole PNG file.
+    """
+    with av_errors("a PNG picture", "decode it", InputError):
+        decoder = av.CodecContext.create("png", "r")
+        decoder.thread_count = 1
+        frames = [*decoder.decode(av.Packet(data)), *decoder.decode(None)]
+    if len(frames) != 1 or not isinstance(frames[0], av.VideoFrame):
+        raise InputError("cannot decode a PNG picture: it holds none")
+    frame = frames[0]
+    deep = frame.format.name == "rgb48be"
+    samples = frame.to_ndarray() if deep else frame.to_ndarray(format="rgb24")
+    return torch.from_numpy(np.ascontiguousarray(samples)).permute(2, 0, 1).contiguous()
