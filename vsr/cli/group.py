@@ -19,6 +19,7 @@ __all__ = ["COMMANDS", "cli"]
 COMMANDS: dict[str, tuple[str, str]] = {
     "upscale": ("vsr.cli.commands.upscale:upscale", "Make a video larger."),
     "plan": ("vsr.cli.commands.plan:plan", "Show what upscale would do, and how long it takes."),
+    "compare": ("vsr.cli.commands.compare:compare", "Show files side by side, in a page or PNG."),
     "info": ("vsr.cli.commands.info:info", "Show what a file is."),
     "presets": ("vsr.cli.commands.presets:presets", "List presets, or show one."),
     "weights": ("vsr.cli.commands.weights:weights", "List, check, import and fetch weights."),
