@@ -8,10 +8,10 @@ from fractions import Fraction
 from pathlib import Path
 
 from pipelines.manifest import ExtractedFrame, Manifest, file_sha256, manifest_of
-from vsr.errors import InputError, VerifyError
+from vsr.errors import DecodeError, InputError, VerifyError
 from vsr.media.frame_hash import frame_hashes
 from vsr.media.probe import probe
-from vsr.media.read.part import Mistrusted, Part, locate, part_frames
+from vsr.media.read.part import Located, Mistrusted, Part, locate, part_frames
 from vsr.media.read.reader import ReadRequest, ReadStats
 from vsr.types import VideoStreamInfo
 
@@ -77,7 +77,8 @@ def _check_clip(manifest: Manifest, path: str, reader: str) -> None:
     rounding = Fraction(0)
     if (manifest.time_base / video.time_base).denominator != 1:
         rounding = video.time_base / 2
-    _compare(manifest, expected, _read(path, video, Part(), reader), rounding, path)
+    found = _read(path, video, Part(), reader)
+    _compare(manifest, expected, found, video.time_base, rounding, path)
 
 
 def _check_pictures(manifest: Manifest, folder: Path) -> None:
@@ -98,9 +99,7 @@ def _check_pictures(manifest: Manifest, folder: Path) -> None:
             )
 
 
-def _source(
-    manifest: Manifest, folder: Path, given: str | None, notes: list[str]
-) -> str | None:
+def _source(manifest: Manifest, folder: Path, given: str | None, notes: list[str]) -> str | None:
     if given is not None:
         return given
     path = manifest.source if "://" in manifest.source else str(folder / manifest.source)
@@ -124,13 +123,13 @@ def _check_source(manifest: Manifest, path: str, reader: str, notes: list[str]) 
     part = Part(first, last + 1)
     try:
         found = _read(path, video, part, reader)
-        _compare(manifest, list(manifest.frames), found, Fraction(0), path)
+        _compare(manifest, list(manifest.frames), found, video.time_base, Fraction(0), path)
+    except DecodeError:
+        raise
     except InputError as error:
-        if not str(error.what).startswith(("the part begins", "the video has")):
-            raise
-        raise VerifyError(f"{error.what}, but {first} to {last} were extracted", where=path) from (
-            error
-        )
+        raise VerifyError(
+            f"the frames {first} to {last} are not in it: {error.what}", where=path
+        ) from error
     if "://" not in path and manifest.source_sha256 not in (None, file_sha256(path)):
         notes.append(
             f"The file {path} is not the one that was extracted from (its SHA-256 differs), but "
@@ -138,9 +137,7 @@ def _check_source(manifest: Manifest, path: str, reader: str, notes: list[str]) 
         )
 
 
-def _read(
-    path: str, video: VideoStreamInfo, part: Part, reader: str
-) -> list[ExtractedFrame]:
+def _read(path: str, video: VideoStreamInfo, part: Part, reader: str) -> list[ExtractedFrame]:
     request = ReadRequest(path, video)
     located = locate(path, video, part)
     try:
@@ -149,7 +146,9 @@ def _read(
         return list(_frames(request, part, None, reader))
 
 
-def _frames(request: ReadRequest, part: Part, located, reader: str) -> Iterator[ExtractedFrame]:  # type: ignore[no-untyped-def]
+def _frames(
+    request: ReadRequest, part: Part, located: Located | None, reader: str
+) -> Iterator[ExtractedFrame]:
     for batch in part_frames(request, part, located, ReadStats(), reader):
         for at, digest in enumerate(frame_hashes(batch)):
             pts = batch.pts[at]
@@ -170,16 +169,17 @@ def _compare(
     manifest: Manifest,
     expected: list[ExtractedFrame],
     found: list[ExtractedFrame],
+    tick: Fraction,
     rounding: Fraction,
     path: str,
 ) -> None:
     """Raise at the first frame whose samples or time differ.
 
     Args:
-        expected, found: pts in ticks of the manifest, and of the file that was read.
+        expected, found: pts in ticks of the manifest, and of the file that was read, which are
+            ``tick`` seconds.
         rounding: seconds by which times may differ.
     """
-    tick = probe(path).videos[0].time_base
     for want, have, listed in zip(expected, found, manifest.frames, strict=False):
         name = f"frame {listed.index}"
         if have.sha256 != want.sha256:

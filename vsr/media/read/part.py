@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-import av
 from av.stream import Discard
 
 from vsr.errors import InputError
@@ -140,9 +139,7 @@ def _sought(
         _take_over(seen, stats)
 
 
-def _counted(
-    request: ReadRequest, part: Part, stats: ReadStats, name: str
-) -> Iterator[FrameBatch]:
+def _counted(request: ReadRequest, part: Part, stats: ReadStats, name: str) -> Iterator[FrameBatch]:
     """Decode from the first frame; nothing has to be known about the file."""
     origin: int | None = None
     count = given = 0
@@ -177,9 +174,7 @@ def _counted(
     _check(part, request.path, first, min(wanted, first + given), count, length)
 
 
-def _stop(
-    part: Part, low: int | None, count: int, batch: FrameBatch, origin: int
-) -> int | None:
+def _stop(part: Part, low: int | None, count: int, batch: FrameBatch, origin: int) -> int | None:
     """Index of the frame at which the part ends, if it is known by the end of ``batch``."""
     stops = [] if part.stop is None else [part.stop]
     if part.frames is not None and low is not None:
@@ -216,9 +211,7 @@ def _bounds(found: list[int], part: Part, tick: Fraction) -> tuple[int, int]:
     return low, high
 
 
-def _check(
-    part: Part, path: str, low: int, high: int, known: int, length: Fraction
-) -> None:
+def _check(part: Part, path: str, low: int, high: int, known: int, length: Fraction) -> None:
     """Raise unless all frames asked for are there.
 
     Args:

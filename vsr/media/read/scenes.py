@@ -56,9 +56,7 @@ class CutDetector:
         ratio: how many times the second largest difference around it a cut's must be.
     """
 
-    def __init__(
-        self, *, lookahead: int = 2, least: float = _LEAST, ratio: float = _RATIO
-    ) -> None:
+    def __init__(self, *, lookahead: int = 2, least: float = _LEAST, ratio: float = _RATIO) -> None:
         self._lookahead, self._least, self._ratio = lookahead, least, ratio
         kept = _PAST + lookahead + 2
         self._frames: deque[tuple[Tensor, ...]] = deque(maxlen=kept)

@@ -217,7 +217,7 @@ def _encode(pixels: NDArray[Any], wide: bool, alpha: bool, tags: Color, sar: Fra
     context.width, context.height, context.pix_fmt = width, height, name
     context.time_base = Fraction(1, 25)
     context.sample_aspect_ratio = sar
-    context.options = {"pred": "mixed"}
+    context.options = {"pred": "up"}
     for target in (context, frame):
         target.color_primaries = int(tags.primaries)
         target.color_trc = int(tags.transfer)
