@@ -297,9 +297,7 @@ class ExtractJob:
                 where=self.destination,
             )
         found: list[str] = []
-        for batch in frame_batches(
-            ReadRequest(str(path), clip, batch=batch_size(clip)), self.reader
-        ):
+        for batch in frame_batches(str(path), clip, self.reader):
             found += frame_hashes(batch)
         wanted = [frame.sha256 for frame in frames]
         if found != wanted:
