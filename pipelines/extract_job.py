@@ -48,8 +48,8 @@ __all__ = ["ExtractJob", "ExtractReport", "batch_size", "frame_batches"]
 Listener = Callable[[Event], None]
 
 _BATCH_BYTES = 32 << 20
-# As in the preset ffv1: every frame for itself, checksums in each slice.
-_FFV1 = (("level", "3"), ("coder", "1"), ("context", "1"), ("slices", "16"), ("slicecrc", "1"))
+# Checksums in each slice; their number is the encoder's choice, which suits small pictures too.
+_FFV1 = (("level", "3"), ("coder", "1"), ("context", "1"), ("slicecrc", "1"))
 
 
 @dataclass(frozen=True, slots=True)
