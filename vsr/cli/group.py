@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("vsr.cli.commands.plan:plan", "Show what upscale would do, and how long it takes."),
     "compare": ("vsr.cli.commands.compare:compare", "Show files side by side, in a page or PNG."),
     "info": ("vsr.cli.commands.info:info", "Show what a file is."),
+    "extract": ("vsr.cli.commands.extract:extract", "Write some frames exactly, with proof."),
     "presets": ("vsr.cli.commands.presets:presets", "List presets, or show one."),
     "weights": ("vsr.cli.commands.weights:weights", "List, check, import and fetch weights."),
     "doctor": ("vsr.cli.commands.doctor:doctor", "Show what works on this machine."),
