@@ -175,6 +175,10 @@ class Report:
         corrupt_packets: packets the decoder refused. ``concealed_frames``: frames it gave although
             flagged as corrupt.
         given_up: the plan's, plus what only the run could know. ``warnings``: everything else odd.
+        resumed_frames: frames taken over from an earlier run of the same job.
+        repeated_frames: frames that equal the one before, whose result was used again.
+        segments: parts the job was made in, 1 if it was written straight through.
+        workers: processes that made them.
     """
 
     destination: str
@@ -190,3 +194,7 @@ class Report:
     verified: bool
     given_up: tuple[str, ...]
     warnings: tuple[str, ...]
+    resumed_frames: int = 0
+    repeated_frames: int = 0
+    segments: int = 1
+    workers: int = 1

@@ -23,6 +23,7 @@ class AtomicFile:
         destination: the final path.
         overwrite: replace a file that is already there.
         source: the file being read, which must not be the destination.
+        scratch: folder of the temporary file, on the same disk; by default the destination's.
 
     Attributes:
         path: the temporary file; it exists and is empty.
@@ -32,7 +33,14 @@ class AtomicFile:
             be replaced, is a folder, or is the source itself.
     """
 
-    def __init__(self, destination: str, *, overwrite: bool, source: str | None = None) -> None:
+    def __init__(
+        self,
+        destination: str,
+        *,
+        overwrite: bool,
+        source: str | None = None,
+        scratch: Path | None = None,
+    ) -> None:
         self.destination = Path(destination)
         self._overwrite = overwrite
         folder = self.destination.parent
@@ -56,7 +64,7 @@ class AtomicFile:
             if not overwrite:
                 raise _exists(destination)
         with av_errors(destination, "create a temporary file in the folder", OutputError):
-            self.path = _create_beside(self.destination)
+            self.path = _create_in(scratch or folder, self.destination)
 
     def commit(self) -> int:
         """Flush the file to the disk and give it its name; returns its size in bytes.
@@ -109,10 +117,10 @@ def _exists(destination: str) -> OutputError:
     )
 
 
-def _create_beside(destination: Path) -> Path:
+def _create_in(folder: Path, destination: Path) -> Path:
     # Not tempfile's: those are private to the user, the result is to be like any new file.
     name = f".{destination.stem[:64]}.{secrets.token_hex(4)}.part{destination.suffix}"
-    path = destination.with_name(name)
+    path = folder / name
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     return path
 
