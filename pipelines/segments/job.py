@@ -23,6 +23,7 @@ from vsr.errors import InputError
 from vsr.media.read.notes import odd_frames
 from vsr.media.read.reader import ReadStats
 from vsr.media.segments.packet_file import PacketFile
+from vsr.media.write.atomic import check_destination
 from vsr.media.write.writer import Writer, WriteResult
 from vsr.types import Plan, ReadTally, Report, StageReport
 
@@ -52,9 +53,7 @@ def run_segmented(
         reason = why_whole(plan)
         if reason and not ledger.folder.exists():
             return None
-        # What cannot be written should be known before hours of work.
-        with Writer(plan):
-            pass
+        check_destination(plan.destination, overwrite=plan.overwrite, source=plan.source)
         cut = _cut(plan, ledger, tell, fresh=fresh, whole=bool(reason))
         if cut is None:
             return None
@@ -63,6 +62,9 @@ def run_segmented(
             tell(Warned(message))
         job = _Job(plan, cut, ledger, tell, parts, begun)
         with _kept(job):
+            # What cannot be written that way should be known before hours of work.
+            with Writer(plan, ledger.folder):
+                pass
             job.work(devices)
             result = job.join()
         ledger.remove()
@@ -158,9 +160,8 @@ class _Job:
         end = self.cut.end
         if not self._sought:
             # Only the reader that counted to the end of the part has seen what is behind it.
-            end = max(
-                (p.tally.read.end for p in parts if p.tally.read.end is not None), default=None
-            )
+            ends = [part.tally.read.end for part in parts]
+            end = max((pts for pts in ends if pts is not None), default=None)
         return join(self.plan, parts, end, self.ledger.folder, before_commit=self.ledger.joined)
 
     def report(self, result: WriteResult) -> Report:

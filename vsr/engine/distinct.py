@@ -128,7 +128,8 @@ def _shown(
     places = [place for place, _, _ in run]
     template = large if large is not None else before
     assert template is not None  # noqa: S101 - a frame that equals another comes after it
-    if large is not None and places == list(range(places[0], places[0] + len(run))):
+    in_a_row = places == list(range(places[0], places[0] + len(run)))
+    if large is not None and places[0] >= 0 and in_a_row:
         planes = tuple(plane[places[0] : places[-1] + 1] for plane in large.planes)
     else:
         planes = tuple(

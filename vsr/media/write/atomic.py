@@ -10,7 +10,34 @@ from pathlib import Path
 from vsr.errors import OutputError
 from vsr.media.av_errors import av_errors
 
-__all__ = ["AtomicFile"]
+__all__ = ["AtomicFile", "check_destination"]
+
+
+def check_destination(destination: str, *, overwrite: bool, source: str | None = None) -> None:
+    """Whether a file may be written there at all; see :class:`AtomicFile`.
+
+    Raises:
+        OutputError: the folder is missing, the destination exists and may not be replaced, is a
+            folder, or is the source itself.
+    """
+    path = Path(destination)
+    if not path.parent.is_dir():
+        raise OutputError(
+            f"the folder {path.parent} does not exist",
+            where=destination,
+            remedy="Create it first or choose another one.",
+        )
+    if path.is_dir():
+        raise OutputError("this is a folder", where=destination, remedy="Name a file inside it.")
+    if path.exists():
+        if source is not None and path.samefile(source):
+            raise OutputError(
+                "the result would replace the video it is made from",
+                where=destination,
+                remedy="Choose another name.",
+            )
+        if not overwrite:
+            raise _exists(destination)
 
 
 class AtomicFile:
@@ -41,30 +68,11 @@ class AtomicFile:
         source: str | None = None,
         scratch: Path | None = None,
     ) -> None:
+        check_destination(destination, overwrite=overwrite, source=source)
         self.destination = Path(destination)
         self._overwrite = overwrite
-        folder = self.destination.parent
-        if not folder.is_dir():
-            raise OutputError(
-                f"the folder {folder} does not exist",
-                where=destination,
-                remedy="Create it first or choose another one.",
-            )
-        if self.destination.is_dir():
-            raise OutputError(
-                "this is a folder", where=destination, remedy="Name a file inside it."
-            )
-        if self.destination.exists():
-            if source is not None and self.destination.samefile(source):
-                raise OutputError(
-                    "the result would replace the video it is made from",
-                    where=destination,
-                    remedy="Choose another name.",
-                )
-            if not overwrite:
-                raise _exists(destination)
         with av_errors(destination, "create a temporary file in the folder", OutputError):
-            self.path = _create_in(scratch or folder, self.destination)
+            self.path = _create_in(scratch or self.destination.parent, self.destination)
 
     def commit(self) -> int:
         """Flush the file to the disk and give it its name; returns its size in bytes.
