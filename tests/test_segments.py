@@ -83,7 +83,7 @@ LOSSLESS = [
     ("ffv1", ".mkv", {}),
     ("h264", ".mp4", {"quality": 0, "speed": "ultrafast"}),
     ("hevc", ".mp4", {"speed": "ultrafast", "options": (("x265-params", "lossless=1"),)}),
-    ("vp9", ".webm", {"options": (("lossless", "1"), ("deadline", "realtime"))}),
+    ("vp9", ".webm", {"quality": 0, "options": (("lossless", "1"), ("deadline", "realtime"))}),
 ]
 
 
@@ -288,7 +288,7 @@ def test_a_changed_setting_begins_anew_and_says_so(
         with monkeypatch.context() as patch:
             stop_at(patch, 20 * 512, Stop())
             with pytest.raises(Stop):
-                run_upscale(plan_for(clip.path, out, **wishes))
+                run_upscale(plan_for(clip.path, out, overwrite=True, **wishes))
 
     def finished(fresh: bool = False, **wishes: Any) -> int:
         told.clear()
@@ -307,6 +307,44 @@ def test_a_changed_setting_begins_anew_and_says_so(
     stopped()
     assert finished(verify=False) == 16
     assert not ledger_folder(str(out)).exists()
+
+
+@pytest.mark.usefixtures("short")
+def test_killed_between_the_name_and_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = make_clip(tmp_path / "in.mp4", frames=30)
+    plan = plan_for(clip.path, tmp_path / "out.mp4")
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "remove", lambda _: None)
+        run_upscale(plan)
+    assert ledger_folder(plan.destination).is_dir()
+    with pytest.raises(OutputError, match="already exists"):
+        run_upscale(plan)
+    assert not ledger_folder(plan.destination).exists()
+
+
+@pytest.mark.usefixtures("short")
+def test_a_name_that_was_taken_meanwhile_costs_no_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = make_clip(tmp_path / "in.mp4", frames=30)
+    plan, out = plan_for(clip.path, tmp_path / "out.mp4"), tmp_path / "out.mp4"
+    joined = Ledger.joined
+
+    def interfere(self: Ledger, file: Path) -> None:
+        joined(self, file)
+        out.write_bytes(b"somebody's")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "joined", interfere)
+        with pytest.raises(OutputError, match="already exists"):
+            run_upscale(plan)
+    with pytest.raises(OutputError, match="already exists"):
+        run_upscale(plan)
+    assert out.read_bytes() == b"somebody's"
+    out.unlink()
+    assert run_upscale(plan).resumed_frames == 30
 
 
 @pytest.mark.usefixtures("short")

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 
 from pipelines.events import Listener, Progress, Warned
 from pipelines.memory import peak_memory
@@ -49,7 +48,9 @@ def run_segmented(
     """
     begun = time.perf_counter()
     with Ledger(plan.destination) as ledger:
-        _forget_finished(plan, ledger)
+        if ledger.is_done():
+            # That run was stopped after its result had got its name.
+            ledger.remove()
         reason = why_whole(plan)
         if reason and not ledger.folder.exists():
             return None
@@ -69,12 +70,6 @@ def run_segmented(
             result = job.join()
         ledger.remove()
     return job.report(result)
-
-
-def _forget_finished(plan: Plan, ledger: Ledger) -> None:
-    """Remove what a job left that was stopped after its result had got its name."""
-    if Path(plan.destination).exists() and ledger.is_joined():
-        ledger.remove()
 
 
 def _cut(plan: Plan, ledger: Ledger, tell: Listener, *, fresh: bool, whole: bool) -> Cut | None:

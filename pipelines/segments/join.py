@@ -21,7 +21,7 @@ def join(
     end: int | None,
     scratch: Path,
     *,
-    before_commit: Callable[[], None],
+    before_commit: Callable[[Path], None],
 ) -> WriteResult:
     """Write the result of ``plan`` from its segments and the other streams of its source.
 
@@ -30,7 +30,8 @@ def join(
         parts: its segments, in order, all of them.
         end: pts of the first frame behind the part in the source's ticks, if there is one.
         scratch: folder for the temporary file.
-        before_commit: called when the file is complete and verified, before it gets its name.
+        before_commit: called with the file when it is complete and verified, before it is given
+            its name.
 
     Raises:
         OutputError: the file cannot be written.

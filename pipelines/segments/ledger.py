@@ -96,15 +96,21 @@ class Ledger:
             self.folder.mkdir(exist_ok=True)
         if self._handle is None:
             self._claim()
-        self._write({"settings": dict(settings), "cut": to_plain(cut), "joined": False})
+        self._write({"settings": dict(settings), "cut": to_plain(cut)})
 
-    def joined(self) -> None:
-        """Note that the result is complete and only has to be given its name."""
-        self._write({**(self._read() or {}), "joined": True})
+    def joined(self, file: Path) -> None:
+        """Note that the result is complete in ``file``, which only has to be given its name."""
+        status = file.stat()
+        self._write({**(self._read() or {}), "joined": [status.st_dev, status.st_ino]})
 
-    def is_joined(self) -> bool:
-        """Whether :meth:`joined` was called for the job that is kept here."""
-        return bool((self._read() or {}).get("joined"))
+    def is_done(self) -> bool:
+        """Whether the file that has the result's name is what :meth:`joined` was told of."""
+        joined = (self._read() or {}).get("joined")
+        try:
+            status = Path(self._where).stat()
+        except OSError:
+            return False
+        return bool(joined == [status.st_dev, status.st_ino])
 
     def finished(self, segments: Sequence[Segment]) -> tuple[dict[int, PacketFile], list[str]]:
         """Finished segments by index, read and compared with their hashes; what is damaged.

@@ -188,11 +188,11 @@ class Writer:
             for ready in lane.take(packet.packet):
                 self._mux(ready)
 
-    def finish(self, before_commit: Callable[[], None] = lambda: None) -> WriteResult:
+    def finish(self, before_commit: Callable[[Path], None] = lambda _: None) -> WriteResult:
         """Write what is left, verify the file, and give it its name.
 
         Args:
-            before_commit: called when the file is complete and verified.
+            before_commit: called with the temporary file when it is complete and verified.
 
         Raises:
             OutputError: the file cannot be written, or its name was taken meanwhile.
@@ -224,7 +224,7 @@ class Writer:
                 video.time_base,
                 list(self._lanes.values()),
             )
-        before_commit()
+        before_commit(file.path)
         size = file.commit()
         for lane in self._lanes.values():
             self._warnings.extend(lane.warnings())
