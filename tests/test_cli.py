@@ -92,7 +92,8 @@ def test_every_option_of_upscale_is_an_option_of_plan(capsys: Captured) -> None:
         assert run([name, "-h"]) == 0
         return {w.strip(",") for w in capsys.readouterr().out.split() if w.startswith("--")}
 
-    assert options("upscale") - options("plan") == {"--quiet"}
+    how_to_run = {"--quiet", "--devices", "--fresh", "--no-resume"}
+    assert options("upscale") - options("plan") == how_to_run
 
 
 def test_version(capsys: Captured) -> None:

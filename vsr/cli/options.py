@@ -12,7 +12,7 @@ from vsr.cli.params import codecs, key_values, models, presets, seconds, weights
 from vsr.plan import MATRIX_NAMES
 from vsr.types import ChromaSite, ColorRange
 
-__all__ = ["upscale_options"]
+__all__ = ["run_options", "upscale_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -199,5 +199,36 @@ def upscale_options(function: F) -> F:
     The parameters have the names that function has for them.
     """
     for add in reversed(_OPTIONS):
+        function = add(function)
+    return function
+
+
+_RUN_OPTIONS = (
+    _option(
+        _MACHINE,
+        "--devices",
+        metavar="LIST",
+        help="Several workers: cuda:0,cuda:1, or cpu:2x1 for two with one thread each.",
+    ),
+    _option(
+        _RESULT,
+        "--fresh",
+        is_flag=True,
+        help="Begin anew, whatever is kept of a run that was stopped.",
+    ),
+    _option(
+        _RESULT,
+        *("--no-resume", "resume"),
+        is_flag=True,
+        flag_value=False,
+        default=True,
+        help="Keep nothing for a later run: write straight through.",
+    ),
+)
+
+
+def run_options(function: F) -> F:
+    """Give a command the options that say how a plan is run, not what it is."""
+    for add in reversed(_RUN_OPTIONS):
         function = add(function)
     return function
