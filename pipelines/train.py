@@ -206,7 +206,7 @@ def _metadata(settings: TrainSettings, command: str, images: int) -> dict[str, s
 def _prefers_bfloat16(device: str) -> bool:
     """Whether a device (``auto``, ``cpu``, ``cuda:N``) multiplies bfloat16 faster than float32."""
     if choose_device(device).device.startswith("cuda"):
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 

@@ -5,15 +5,15 @@ The training loop takes any ``nn.Module``; everything that knows FDIWN's layers 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from vsr.errors import ModelError
 from vsr.models.bicubic import resize_matrix
-from vsr.models.fdiwn import CHANNELS, MEAN_RGB, SCALES, Fdiwn, Variant
+from vsr.models.fdiwn import CHANNELS, MEAN_RGB, SCALES, Fdiwn, Fswg, Variant
 
 __all__ = [
     "PICTURE_RATE",
@@ -158,7 +158,8 @@ def _take_over_tail(net: Fdiwn, other: Fdiwn) -> None:
 
 def parameter_groups(net: nn.Module) -> list[dict[str, Any]]:
     """Groups for an optimiser; ``share`` is their learning rate relative to the schedule's."""
-    slow, fast = [], []
+    slow: list[nn.Parameter] = []
+    fast: list[nn.Parameter] = []
     for name, parameter in net.named_parameters():
         (slow if name.startswith(_PICTURE_LAYERS) else fast).append(parameter)
     return [{"params": fast, "share": 1.0}, {"params": slow, "share": PICTURE_RATE}]
@@ -173,7 +174,7 @@ def compile_network(net: Fdiwn, device: torch.device) -> None:
     if device.type == "cuda":
         net.compile(mode="reduce-overhead", dynamic=False)
         return
-    for group in net.groups:
+    for group in cast(Iterable[Fswg], net.groups):
         for block in (group.wdib1, group.wdib2, group.wdib3, group.wirw):
             block.compile(fullgraph=True, dynamic=False)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 __all__ = ["MovingAverage"]
 
@@ -30,5 +30,6 @@ class MovingAverage:
     @torch.no_grad()
     def update(self, net: nn.Module, step: int) -> None:
         """Move towards ``net``'s parameters after ``step``."""
-        ours, theirs = list(self.net.parameters()), list(net.parameters())
+        ours: list[Tensor] = list(self.net.parameters())
+        theirs: list[Tensor] = list(net.parameters())
         torch._foreach_lerp_(ours, theirs, 1 - self.decay(step))

@@ -97,26 +97,28 @@ class VideoDegrade:
         """
         rng = np.random.default_rng((self._seed, number))
         how = draw_recording(rng)
-        places = _pan_places(lr.shape[:2], how.pan)
+        height, width = lr.shape[:2]
+        rows, columns = _steps((height, width), how.pan)
+        places = list(zip(_line(rows), _line(columns), strict=True))
+        h = (height - abs(rows) * (FRAMES - 1)) // 2 * 2
+        w = (width - abs(columns) * (FRAMES - 1)) // 2 * 2
         picture = _blurred(lr, how.blur)
-        h, w = (
-            n - abs(s) * (FRAMES - 1) for n, s in zip(lr.shape[:2], _step(lr, how.pan), strict=True)
-        )
-        h, w = h // 2 * 2, w // 2 * 2
         frames = []
         for y, x in places:
-            frame = picture[y : y + h, x : x + w]
-            if how.noise:
-                frame = frame + rng.normal(0, how.noise, frame.shape)
+            noise = how.noise * rng.standard_normal((h, w, 3), np.float32)
+            frame = picture[y : y + h, x : x + w] + noise
             frames.append(np.clip(np.floor(frame + 0.5), 0, 255).astype(np.uint8))
         decoded = through_codec(np.stack(frames), how)
         return [(frame, y, x) for frame, (y, x) in zip(decoded, places, strict=True)]
 
 
-def _steps(shape: tuple[int, ...], pan: tuple[int, int]) -> list[int]:
+def _steps(size: tuple[int, int], pan: tuple[int, int]) -> tuple[int, int]:
     """The pan's step along rows and columns, shorter along a side that is too short for it."""
-    limits = (n // (10 * (FRAMES - 1)) for n in shape)
-    return [max(-most, min(most, s)) for most, s in zip(limits, pan, strict=False)]
+    rows, columns = (
+        max(-most, min(most, step))
+        for most, step in zip((n // (10 * (FRAMES - 1)) for n in size), pan, strict=True)
+    )
+    return rows, columns
 
 
 def _line(step: int) -> list[int]:
@@ -180,7 +182,7 @@ def _encode(file: io.BytesIO, planes: Sequence[Tensor], how: Recording) -> None:
         for index in range(len(planes[0])):
             frame = VideoFrame(width, height, _FORMAT)
             for source, target in zip(planes, frame.planes, strict=True):
-                rows = np.frombuffer(target, np.uint8).reshape(-1, target.line_size)
+                rows = np.frombuffer(memoryview(target), np.uint8).reshape(-1, target.line_size)
                 samples = source[index].numpy()
                 rows[: samples.shape[0], : samples.shape[1]] = samples
             frame.pts = index
@@ -190,9 +192,9 @@ def _encode(file: io.BytesIO, planes: Sequence[Tensor], how: Recording) -> None:
 
 def _decode(file: io.BytesIO) -> list[Tensor]:
     pictures: list[list[NDArray[np.uint8]]] = [[], [], []]
-    with av.open(file) as clip:
+    with av.open(file, "r") as clip:
         for frame in clip.decode(video=0):
             for number, plane in enumerate(frame.planes):
-                rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+                rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
                 pictures[number].append(rows[: plane.height, : plane.width].copy())
     return [torch.from_numpy(np.stack(p)) if p else torch.empty(0) for p in pictures]

@@ -35,7 +35,7 @@ class Learner:
     ) -> None:
         self.settings, self.device = settings, device
         self.average = MovingAverage(copy.deepcopy(net).to(device), settings.average)
-        self.net = net.to(device, memory_format=torch.channels_last)
+        self.net = net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.usual = UsualNorm(settings.clip, device)
         self.step = 0
         self._skipped = torch.zeros((), device=device)

@@ -168,7 +168,7 @@ class Loop:
         self._meter.restart()
         while self.learner.step < self.schedule.total:
             self._step()
-        note = plot(self.folder / CURVES, self.log.read(), self.weights.stem)
+        note = plot(self.folder / CURVES, self.log.read(), self.weights.stem, self._first)
         return self._outcome(note)
 
     def _step(self) -> None:

@@ -110,14 +110,15 @@ def _row(cells: list[str]) -> LogRow:
     )  # fmt: skip
 
 
-def plot(path: Path, rows: Sequence[LogRow], title: str) -> str:
-    """Draw loss and validation PSNR over the steps as a PNG.
+def plot(path: Path, rows: Sequence[LogRow], title: str, first_psnr: float) -> str:
+    """Draw loss and validation PSNR (``first_psnr`` at step 0) over the steps as a PNG.
 
     Returns:
         Empty, or why there is no picture.
     """
     try:
         from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
     except ImportError:
         return "no curves were drawn: they need matplotlib (pip install 'fdiwn-vsr[train]')"
     figure = Figure(figsize=(9, 5), dpi=110, layout="constrained")
@@ -125,11 +126,12 @@ def plot(path: Path, rows: Sequence[LogRow], title: str) -> str:
     steps = [row.step for row in rows]
     left.plot(steps, [row.loss for row in rows], color="0.65", linewidth=0.8, label="loss")
     left.set_xlabel("step")
+    left.xaxis.set_major_locator(MaxNLocator(integer=True))
     left.set_ylabel("loss, codes")
     right = left.twinx()
     checked = [(row.step, row.validation_psnr_y) for row in rows if row.validation_psnr_y]
-    if checked:
-        right.plot(*zip(*checked, strict=True), "o-", markersize=3, label="validation PSNR")
+    checked.insert(0, (0, first_psnr))
+    right.plot(*zip(*checked, strict=True), "o-", markersize=3, label="validation PSNR")
     right.set_ylabel("validation PSNR on Y, dB")
     figure.legend(loc="outside upper right", ncols=2)
     left.set_title(title, loc="left")

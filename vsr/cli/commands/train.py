@@ -155,7 +155,7 @@ def train(
     wishes["scale"], wishes["steps"] = int(wishes["scale"]), wishes["steps"] or 0
     settings: TrainSettings = settle(device, precision, compiled, **wishes)
     command = shlex.join(["vsr", *sys.argv[1:]])
-    rest = {"device": device, "store": store, "command": command}
+    rest: dict[str, Any] = {"device": device, "store": store, "command": command}
     if as_json:
         report = run(settings, out, on_event=json_listener(), **rest)
         echo_json({"event": "report", "report": report})
