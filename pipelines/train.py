@@ -35,6 +35,8 @@ __all__ = [
 ]
 
 SETTINGS = "settings.json"
+#: Holds the fingerprint of the images.
+DATA = "data.txt"
 #: Side of the square of a held-out image that is validated on, HR pixels.
 HELD_OUT_SIZE = 240
 
@@ -109,7 +111,7 @@ def train(
     start = read_weights(Path(settings.start_from)) if settings.start_from else None
     folder = Path(out)
     images = find_images(Path(settings.data))
-    _claim(folder, settings)
+    _claim(folder, settings, fingerprint(images, Path(settings.data)))
 
     stores = Path(store) if store is not None else folder / "store"
     training, pairs = _data(settings, images, stores, tell)
@@ -134,12 +136,13 @@ def train(
     return TrainReport(str(weights), str(folder), str(where), outcome)
 
 
-def _claim(folder: Path, settings: TrainSettings) -> None:
-    """Make the run's folder, or see that the run in it is this one."""
+def _claim(folder: Path, settings: TrainSettings, data: str) -> None:
+    """Make the run's folder, or see that the run in it is this one, on the same images."""
+    path, data_path = folder / SETTINGS, folder / DATA
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / SETTINGS
         if not path.is_file():
+            data_path.write_text(data + "\n", encoding="ascii")
             settings.save(path)
             return
     except OSError as error:
@@ -155,6 +158,13 @@ def _claim(folder: Path, settings: TrainSettings) -> None:
             where=str(folder),
             remedy="Repeat its command to go on with it, or choose another folder for --out. "
             "To build on its weights, name them with --start-from.",
+        )
+    if not data_path.is_file() or data_path.read_text(encoding="ascii").strip() != data:
+        raise UsageError(
+            f"the images have changed since the run in {folder} began",
+            where=settings.data,
+            remedy="Choose another folder for --out; to build on its weights, name them with "
+            "--start-from.",
         )
 
 

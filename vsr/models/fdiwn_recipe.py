@@ -57,13 +57,12 @@ def network_of(state: Mapping[str, Tensor]) -> Fdiwn:
         ModelError: it is none of FDIWN's.
     """
     shapes = {name: value.shape for name, value in state.items()}
-    variants: tuple[Variant, ...] = ("fdiwn", "fdiwn-m")
-    for variant in variants:
-        for scale in SCALES:
-            with torch.device("meta"):
-                wanted = Fdiwn(scale, variant).state_dict()
-            if {name: value.shape for name, value in wanted.items()} == shapes:
-                net = Fdiwn(scale, variant)
+    phases = shapes.get("features_up.weight", (0,))[0]
+    variant: Variant = "fdiwn" if any(n.startswith("groups.2.") for n in shapes) else "fdiwn-m"
+    for scale in SCALES:
+        if phases == 3 * scale * scale:
+            net = Fdiwn(scale, variant)
+            if {name: value.shape for name, value in net.state_dict().items()} == shapes:
                 net.load_state_dict(state)
                 return net
     raise ModelError(

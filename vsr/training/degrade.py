@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import av
@@ -31,6 +31,9 @@ FRAMES = 4
 #: How far the pan goes from one frame to the next, LR pixels.
 _PAN = 3
 _FORMAT = "yuv420p"
+#: x265 writes beyond its buffers on pictures smaller than its coding tree unit (64), which crashes;
+#: the pan may take a tenth of a side. Smaller ones go through x264.
+X265_LEAST = 72
 #: encoder -> its CRFs from hardly to plainly visible.
 _CRF = {"libx264": (17, 32), "libx265": (20, 34)}
 _SPEEDS = ("ultrafast", "veryfast", "fast")
@@ -98,6 +101,8 @@ class VideoDegrade:
         rng = np.random.default_rng((self._seed, number))
         how = draw_recording(rng)
         height, width = lr.shape[:2]
+        if how.encoder == "libx265" and min(height, width) < X265_LEAST:
+            how = replace(how, encoder="libx264")
         rows, columns = _steps((height, width), how.pan)
         places = list(zip(_line(rows), _line(columns), strict=True))
         h = (height - abs(rows) * (FRAMES - 1)) // 2 * 2
