@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("vsr.cli.commands.compare:compare", "Show files side by side, in a page or PNG."),
     "info": ("vsr.cli.commands.info:info", "Show what a file is."),
     "extract": ("vsr.cli.commands.extract:extract", "Write some frames exactly, with proof."),
+    "train": ("vsr.cli.commands.train:train", "Train a network on a folder of images."),
     "presets": ("vsr.cli.commands.presets:presets", "List presets, or show one."),
     "weights": ("vsr.cli.commands.weights:weights", "List, check, import and fetch weights."),
     "doctor": ("vsr.cli.commands.doctor:doctor", "Show what works on this machine."),

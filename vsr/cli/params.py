@@ -9,7 +9,16 @@ from fractions import Fraction
 import click
 from click.shell_completion import CompletionItem
 
-__all__ = ["codecs", "index_range", "key_values", "models", "presets", "seconds", "weights"]
+__all__ = [
+    "codecs",
+    "duration",
+    "index_range",
+    "key_values",
+    "models",
+    "presets",
+    "seconds",
+    "weights",
+]
 
 _RANGE = re.compile(r"(\d*):(\d*)")
 _CLOCK = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d*)?|\.\d+)")
@@ -100,3 +109,18 @@ def weights(
 
 def _beginning(incomplete: str, known: Iterable[tuple[str, str]]) -> list[CompletionItem]:
     return [CompletionItem(name, help=line) for name, line in known if name.startswith(incomplete)]
+
+
+_DURATION = re.compile(r"(?:(\d+(?:\.\d*)?)h)?(?:(\d+(?:\.\d*)?)m)?(?:(\d+(?:\.\d*)?)s)?")
+
+
+def duration(_context: click.Context, _param: click.Parameter, value: str | None) -> float:
+    """A length of time in seconds: ``25m``, ``1h30m``, ``90s``; 0 if not given."""
+    if value is None:
+        return 0.0
+    match = _DURATION.fullmatch(value.strip().lower())
+    parts = [float(part or 0) for part in match.groups()] if match else []
+    total = sum(n * unit for n, unit in zip(parts, (3600, 60, 1), strict=False))
+    if total <= 0:
+        raise click.BadParameter(f"{value!r} is not a length of time. Write 25m, 1h30m or 90s.")
+    return total
