@@ -7,6 +7,7 @@ and the ringing. This is the one implementation of that degradation, for evaluat
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, cast
 
@@ -24,16 +25,69 @@ from vsr.media.write.arrange import arrangement
 from vsr.media.write.encoder_options import open_listening
 from vsr.types import CodecSpec, FrameBatch, PixelFormat
 
-__all__ = ["DEGRADE_CODECS", "check_codec", "encode_decode"]
+__all__ = ["DEGRADE_CODECS", "Degradation", "check_codec", "encode_decode", "parse_degradation"]
 
 #: Encoder library, as people call it -> row of the codec table.
 DEGRADE_CODECS = {"x264": "h264", "x265": "hevc"}
 
+_PRESETS = (
+    *("ultrafast", "superfast", "veryfast", "faster", "fast"),
+    *("medium", "slow", "slower", "veryslow", "placebo"),
+)
+
 _WHERE = "the degradation's encoder"
 
 
-def check_codec(codec: str, crf: int, preset: str, format: PixelFormat) -> CodecSpec:  # noqa: A002
-    """The row of the codec table, if it can encode frames of ``format`` so.
+@dataclass(frozen=True, slots=True)
+class Degradation:
+    """What happens to a good clip before it is enlarged again.
+
+    It is shrunk by MATLAB's bicubic; ``codec`` says what compresses it then, ``None`` nothing.
+    """
+
+    codec: str | None = None
+    crf: int = 28
+    preset: str = "medium"
+
+    def __str__(self) -> str:
+        if self.codec is None:
+            return "bicubic"
+        return f"video:crf={self.crf},codec={self.codec},preset={self.preset}"
+
+
+def parse_degradation(text: str) -> Degradation:
+    """Read ``bicubic``, ``video``, or ``video:crf=28,codec=x265,preset=fast`` (each optional).
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    kind, _, settings = text.partition(":")
+    if text == "bicubic":
+        return Degradation()
+    known: dict[str, Any] = {"codec": "x264", "crf": 28, "preset": "medium"}
+    for pair in filter(None, settings.split(",")):
+        key, _, value = pair.partition("=")
+        if key not in known or (key == "crf" and not value.isdecimal()):
+            kind = ""
+            break
+        known[key] = int(value) if key == "crf" else value
+    if kind != "video":
+        raise UsageError(
+            f"{text!r} is no degradation",
+            remedy="Write bicubic, or video:crf=28,codec=x265,preset=fast (each part optional).",
+        )
+    found = Degradation(**known)
+    check_codec(found.codec or "", found.crf, found.preset, None)
+    return found
+
+
+def check_codec(
+    codec: str,
+    crf: int,
+    preset: str,
+    format: PixelFormat | None,  # noqa: A002
+) -> CodecSpec:
+    """The row of the codec table, if it can encode frames of ``format`` (``None``: any) so.
 
     Raises:
         UsageError: there is no such codec, quality or preset, or it does not take the format.
@@ -51,18 +105,12 @@ def check_codec(codec: str, crf: int, preset: str, format: PixelFormat) -> Codec
         raise UsageError(
             f"{codec} has no preset {preset!r}", remedy=f"Choose one of {', '.join(_PRESETS)}."
         )
-    if format.name not in spec.pixel_formats:
+    if format is not None and format.name not in spec.pixel_formats:
         raise UsageError(
             f"{codec} does not encode {format.name}",
             remedy=f"It takes {', '.join(spec.pixel_formats)}.",
         )
     return spec
-
-
-_PRESETS = (
-    *("ultrafast", "superfast", "veryfast", "faster", "fast"),
-    *("medium", "slow", "slower", "veryslow", "placebo"),
-)
 
 
 def encode_decode(

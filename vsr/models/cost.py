@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from vsr.models.fdiwn import Fdiwn, Variant
 from vsr.models.registry import model_spec
 
 __all__ = ["OUTPUT_SIZE", "Cost", "count_cost", "count_multiply_adds"]
@@ -21,7 +22,7 @@ __all__ = ["OUTPUT_SIZE", "Cost", "count_cost", "count_multiply_adds"]
 OUTPUT_SIZE = (1280, 720)
 
 #: ``(height, width)`` of the picture that is watched; any will do, for counts are per pixel.
-_WATCHED = (32, 48)
+_WATCHED = (16, 24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +33,12 @@ class Cost:
         parameters: learned numbers, weight normalisation's included.
         multiply_adds: of all convolutions, for an output of :data:`OUTPUT_SIZE` (an input of that
             size divided by the scale, rounded up).
+        multiply_adds_once: the same if groups that are used several times counted once.
     """
 
     parameters: int
     multiply_adds: int
+    multiply_adds_once: int
 
 
 def count_cost(name: str, scale: int) -> Cost:
@@ -46,13 +49,14 @@ def count_cost(name: str, scale: int) -> Cost:
     """
     spec = model_spec(name)
     if not spec.has_weights:
-        return Cost(0, 0)
+        return Cost(0, 0, 0)
     network = _training_form(name, scale)
+    parameters = sum(p.numel() for p in network.parameters())
     width, height = (-(-size // scale) for size in OUTPUT_SIZE)
-    return Cost(
-        parameters=sum(p.numel() for p in network.parameters()),
-        multiply_adds=round(count_multiply_adds(network) * width * height),
-    )
+    every = count_multiply_adds(network)
+    network.order = tuple(sorted(set(network.order)))
+    once = count_multiply_adds(network)
+    return Cost(parameters, round(every * width * height), round(once * width * height))
 
 
 def count_multiply_adds(network: nn.Module) -> float:
@@ -72,8 +76,6 @@ def count_multiply_adds(network: nn.Module) -> float:
     return convolutions / 2 / (height * width)
 
 
-def _training_form(name: str, scale: int) -> nn.Module:
-    from vsr.models.fdiwn import Fdiwn, Variant
-
+def _training_form(name: str, scale: int) -> Fdiwn:
     variants: dict[str, Variant] = {"fdiwn": "fdiwn", "fdiwn-m": "fdiwn-m"}
-    return Fdiwn(scale, variants[name]).eval()
+    return Fdiwn(scale, variants[name])

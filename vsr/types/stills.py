@@ -1,4 +1,4 @@
-"""Pictures of chosen frames, for the report of an evaluation."""
+"""Single frames to look at: the same moment of several candidates."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ __all__ = ["Picture", "Still"]
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One picture of a frame.
+    """One candidate's picture of a frame.
 
     Attributes:
-        name: short and unique in its still: ``source``, ``bicubic``, a candidate's name, ``truth``.
+        name: the candidate's, such as ``fdiwn``; ``source`` and ``truth`` beside them.
         label: for people.
-        png: a whole PNG file, 8-bit RGB.
+        png: a whole PNG file.
     """
 
     name: str
@@ -24,13 +24,13 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Still:
-    """A frame (or an image) in all its versions, to be looked at side by side.
+    """A frame as each candidate has it, for looking at.
 
     Attributes:
-        index: the frame's, as in :class:`vsr.types.FrameScore`.
-        pts: its timestamp in ticks of the evaluation's time base; ``None`` for an image.
-        label: why it was chosen, or the image's file name.
-        pictures: the source first, the ground truth (if there is one) last.
+        index: counted from 0 in presentation order, as in ``FrameScore``.
+        pts: presentation timestamp in ticks of the evaluation's time base; ``None`` for an image.
+        label: file name of an image; empty for a frame.
+        pictures: in the order in which they are offered.
     """
 
     index: int
