@@ -8,7 +8,7 @@ from pipelines.evaluate.clip import evaluate_clip
 from pipelines.evaluate.files import evaluate_files
 from pipelines.evaluate.images import evaluate_images
 from pipelines.evaluate.options import EvalOptions, Outcome
-from pipelines.evaluate.save import ResultFiles, plain_scores, result_paths
+from pipelines.evaluate.save import ResultFiles, result_files, result_paths, suite_json
 from pipelines.evaluate.suite import Suite, SuiteCost, SuiteRow, evaluate_suite
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "evaluate_files",
     "evaluate_images",
     "evaluate_suite",
-    "plain_scores",
+    "result_files",
     "result_paths",
+    "suite_json",
 ]

@@ -95,7 +95,7 @@ class Scorer:
             Measures(self._names, shave=self.shave, device=torch.device(device), bits=bits)
             for _ in entrants
         ]
-        self._timed = timed
+        self._timed, self._temporal = timed, temporal
         self._scores: list[list[FrameScore]] = [[] for _ in entrants]
         self._chooser = StillChooser(options.stills)
         self._stack = ExitStack()
@@ -182,7 +182,7 @@ class Scorer:
             Candidate(
                 name=entrant.name,
                 label=entrant.label,
-                summary=_summary(scores),
+                summary=_summary(scores, pooled=self._temporal),
                 frames=tuple(scores),
             )
             for entrant, scores in zip(self._entrants, self._scores, strict=True)
@@ -193,7 +193,7 @@ class Scorer:
             if name in known:
                 metrics.append(METRICS[name])
                 self._note_gaps(name)
-                metrics += [POOLED[name]] if name in POOLED and len(self._scores[0]) > 1 else []
+                metrics += [POOLED[name]] if name in POOLED and self._temporal else []
             else:
                 self.notes = (*self.notes, f"{METRICS[name].label} was not measured: {_WHY[name]}.")
         if self._timed:
@@ -235,7 +235,7 @@ _WHY = {
 }
 
 
-def _summary(scores: Sequence[FrameScore]) -> dict[str, float]:
+def _summary(scores: Sequence[FrameScore], *, pooled: bool) -> dict[str, float]:
     """Means over the frames that have a value; PSNR of the mean error too."""
     columns: dict[str, list[float]] = {}
     for score in scores:
@@ -244,6 +244,6 @@ def _summary(scores: Sequence[FrameScore]) -> dict[str, float]:
     summary = {}
     for name, values in columns.items():
         summary[name] = math.fsum(values) / len(values)
-        if name in POOLED and len(scores) > 1:
+        if name in POOLED and pooled:
             summary[POOLED[name].name] = pooled_psnr(values)
     return summary

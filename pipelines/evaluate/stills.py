@@ -17,8 +17,14 @@ __all__ = ["StillChooser"]
 MakePictures = Callable[[], tuple[Picture, ...]]
 
 
+#: Frames of a clip that lie nearer than this show the same moment: one of them is enough.
+_APART = 12
+
+
 @dataclass(frozen=True, slots=True)
 class _Kept:
+    """A frame; of the worst ones ``score`` is negated, so that more is more so."""
+
     score: float
     still: Still
 
@@ -47,18 +53,19 @@ class StillChooser:
         """
         if self._count == 0:
             return
-        is_worst = self._enters(self._worst, -score)
-        is_best = self._enters(self._best, score)
+        apart = 1 if pts is None else _APART
+        is_worst = self._enters(self._worst, index, -score, apart)
+        is_best = self._enters(self._best, index, score, apart)
         is_even = self._even > 0 and index % self._stride == 0
         if not (is_worst or is_best or is_even):
             return
-        kept = _Kept(score, Still(index, pts, label, pictures()))
+        still = Still(index, pts, label, pictures())
         if is_worst:
-            self._insert(self._worst, kept, -1)
+            self._insert(self._worst, _Kept(-score, still), apart)
         if is_best:
-            self._insert(self._best, kept, 1)
+            self._insert(self._best, _Kept(score, still), apart)
         if is_even:
-            self._spread.append(kept)
+            self._spread.append(_Kept(score, still))
             if len(self._spread) > 4 * self._even:
                 self._stride *= 2
                 self._spread = [k for k in self._spread if k.still.index % self._stride == 0]
@@ -73,13 +80,16 @@ class StillChooser:
                 stills.setdefault(kept.still.index, kept.still)
         return tuple(stills[index] for index in sorted(stills))
 
-    def _enters(self, kept: list[_Kept], score: float) -> bool:
-        sign = -1 if kept is self._worst else 1
-        return len(kept) < self._extremes or score > sign * kept[-1].score
+    def _enters(self, kept: list[_Kept], index: int, score: float, apart: int) -> bool:
+        rivals = [k for k in kept if index - k.still.index < apart]
+        if not rivals and len(kept) < self._extremes:
+            return True
+        return all(score > k.score for k in rivals or kept[-1:]) and self._extremes > 0
 
-    def _insert(self, kept: list[_Kept], new: _Kept, sign: int) -> None:
+    def _insert(self, kept: list[_Kept], new: _Kept, apart: int) -> None:
+        kept[:] = [k for k in kept if new.still.index - k.still.index >= apart]
         kept.append(new)
-        kept.sort(key=lambda k: (-sign * k.score, k.still.index))
+        kept.sort(key=lambda k: -k.score)
         del kept[self._extremes :]
 
 

@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "upscale": ("vsr.cli.commands.upscale:upscale", "Make a video larger."),
     "plan": ("vsr.cli.commands.plan:plan", "Show what upscale would do, and how long it takes."),
     "info": ("vsr.cli.commands.info:info", "Show what a file is."),
+    "eval": ("vsr.cli.commands.eval:eval_", "Measure quality against ground truth."),
     "presets": ("vsr.cli.commands.presets:presets", "List presets, or show one."),
     "doctor": ("vsr.cli.commands.doctor:doctor", "Show what works on this machine."),
     "completion": ("vsr.cli.commands.completion:completion", "Print a shell completion script."),

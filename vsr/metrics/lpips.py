@@ -25,7 +25,9 @@ __all__ = ["Lpips", "lpips_problem"]
 def lpips_problem() -> str | None:
     """Why LPIPS cannot be measured here; ``None`` if its packages are there."""
     missing = [name for name in ("lpips", "torchvision") if find_spec(name) is None]
-    return f"the package {' and '.join(missing)} is not installed" if missing else None
+    if len(missing) == 2:
+        return "the packages lpips and torchvision are not installed"
+    return f"the package {missing[0]} is not installed" if missing else None
 
 
 class Lpips:
