@@ -115,10 +115,12 @@ def evaluate_suite(
     if (options.model, 2) not in RESULTS:
         raise UsageError(f"the paper has no {options.model}", remedy="It has fdiwn and fdiwn-m.")
     folders = _present(data)
+    # A file that is missing is to be known before the hours of the first scale.
+    theirs = {} if authors is None else {scale: _weights(authors, scale) for scale in scales}
     rows: list[SuiteRow] = []
     evaluations: list[Evaluation] = []
     for scale in scales:
-        contenders = _contenders(scale, options, authors)
+        contenders = _contenders(scale, options, theirs.get(scale))
         for name, folder in folders.items():
             found = evaluate_images(
                 str(folder), scale, options, contenders=contenders, on_event=on_event
@@ -170,11 +172,10 @@ def _present(data: str) -> dict[str, Path]:
     return found
 
 
-def _contenders(scale: int, options: EvalOptions, authors: str | None) -> list[Contender]:
+def _contenders(scale: int, options: EvalOptions, weights: str | None) -> list[Contender]:
     ours, baseline = contenders_for(scale, options, exact=True)
     chosen = [replace(ours, name="ours", label="ours")]
-    if authors is not None:
-        weights = _weights(authors, scale)
+    if weights is not None:
         theirs = Upscaler(
             scale,
             options.model,
