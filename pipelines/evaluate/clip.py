@@ -59,6 +59,7 @@ def evaluate_clip(
         scale=scale,
         temporal=True,
         bits=clip.format.bits,
+        full_range=clip.full_range,
         timed=True,
         total=clip.total,
         tell=on_event,

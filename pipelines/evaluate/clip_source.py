@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 
 from pipelines.evaluate.options import EvalOptions
@@ -14,7 +13,7 @@ from vsr.media.read.timestamps import snap_trim
 from vsr.plan import Request, select_video
 from vsr.plan.color import decide_color, is_hdr, matrix_label
 from vsr.plan.notes import Notes
-from vsr.types import Color, FrameBatch, PixelFormat, Trim
+from vsr.types import Color, ColorRange, FrameBatch, Matrix, PixelFormat, Trim
 
 __all__ = ["ClipSource", "file_sha256"]
 
@@ -48,6 +47,8 @@ class ClipSource:
         self.notes = [f"{path}: {warning}" for warning in info.warnings]
         if self._video.interlaced:
             self.notes.append(f"{path} is interlaced; its frames are compared as they are.")
+        if self.color.matrix is Matrix.RGB:
+            self.notes.append(f"{path} is RGB and has no Y; MATLAB's rgb2ycbcr is taken.")
         if is_hdr(self.color):
             self.notes.append(
                 f"{path} is HDR ({self.color.transfer.name}); its codes are compared, which the "
@@ -55,6 +56,11 @@ class ClipSource:
             )
         if self._video.format.alpha:
             self.notes.append(f"{path} has alpha, which is not compared.")
+
+    @property
+    def full_range(self) -> bool:
+        """Its luma is 0..255; that of an RGB clip, which has none of its own, is MATLAB's."""
+        return self.color.range is ColorRange.FULL and self.color.matrix is not Matrix.RGB
 
     @property
     def format(self) -> PixelFormat:
@@ -122,8 +128,3 @@ def file_sha256(path: str | Path) -> str:
         return ""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def seconds_text(time: Fraction) -> str:
-    """A time for people: ``0.480 s``."""
-    return f"{float(time):.3f} s"

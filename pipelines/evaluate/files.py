@@ -48,6 +48,7 @@ def evaluate_files(
         scale=1,
         temporal=True,
         bits=truth.format.bits,
+        full_range=truth.full_range,
         timed=False,
         total=truth.total,
         tell=on_event,

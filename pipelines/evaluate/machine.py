@@ -9,6 +9,7 @@ import torch
 from pipelines.evaluate.options import EvalOptions
 from vsr import __version__
 from vsr.engine.contender import Contender, bicubic, network
+from vsr.engine.device import choose_device
 from vsr.engine.upscaler import Upscaler
 
 __all__ = ["contenders_for", "machine_settings"]
@@ -52,10 +53,13 @@ def machine_settings(
 ) -> tuple[tuple[str, str], ...]:
     """Networks, device and versions, for the settings of an evaluation."""
     networks = [pair for contender in contenders for pair in contender.settings]
+    facts = choose_device(options.device, options.backend, model=options.model)
+    dtype = facts.dtypes[0] if options.dtype == "auto" else options.dtype
     return (
         *networks,
-        ("device", options.device),
-        ("dtype", options.dtype),
+        ("device", facts.device),
+        ("dtype", dtype),
+        ("threads", str(torch.get_num_threads())),
         ("vsr", __version__),
         ("torch", torch.__version__),
     )

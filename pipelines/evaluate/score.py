@@ -63,7 +63,7 @@ class Scorer:
         protocol: row of :data:`vsr.engine.protocol.PROTOCOLS`.
         scale: enlargement, for the protocol's shave; 1 where there is none.
         temporal: frames follow each other.
-        bits: of the ground truth's samples.
+        bits, full_range: of the ground truth's samples.
         timed: results come with the time they took.
         total: frames expected, for progress.
         tell: is told of progress.
@@ -81,6 +81,7 @@ class Scorer:
         scale: int,
         temporal: bool,
         bits: int = 8,
+        full_range: bool = False,
         timed: bool,
         total: int | None,
         tell: Listener | None,
@@ -92,7 +93,13 @@ class Scorer:
         self.shave = own if options.shave is None else options.shave
         device = choose_device(options.device, options.backend).device
         self._measures = [
-            Measures(self._names, shave=self.shave, device=torch.device(device), bits=bits)
+            Measures(
+                self._names,
+                shave=self.shave,
+                device=torch.device(device),
+                bits=bits,
+                full_range=full_range and protocol == "video",
+            )
             for _ in entrants
         ]
         self._timed, self._temporal = timed, temporal

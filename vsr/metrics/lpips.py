@@ -11,11 +11,11 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
+from functools import cache
 from importlib.util import find_spec
-from urllib.error import URLError
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vsr.errors import DependencyError
 
@@ -23,11 +23,33 @@ __all__ = ["Lpips", "lpips_problem"]
 
 
 def lpips_problem() -> str | None:
-    """Why LPIPS cannot be measured here; ``None`` if its packages are there."""
+    """Why LPIPS cannot be measured here; ``None`` if it can. The first call loads AlexNet."""
     missing = [name for name in ("lpips", "torchvision") if find_spec(name) is None]
     if len(missing) == 2:
         return "the packages lpips and torchvision are not installed"
-    return f"the package {missing[0]} is not installed" if missing else None
+    if missing:
+        return f"the package {missing[0]} is not installed"
+    loaded = _load()
+    return loaded if isinstance(loaded, str) else None
+
+
+@cache
+def _load() -> nn.Module | str:
+    """The network on the CPU, or why there is none."""
+    try:
+        # The package prints, and uses an argument that torchvision has deprecated.
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import lpips
+
+            network: nn.Module = lpips.LPIPS(net="alex", verbose=False)
+    except OSError as error:  # no connection, no space
+        return f"AlexNet's weights cannot be fetched ({error})"
+    except (ImportError, RuntimeError) as error:
+        # What a torchvision raises that was built for another torch.
+        first = str(error).partition("\n")[0]
+        return f"the package lpips or torchvision does not load ({first})"
+    return network.eval().requires_grad_(requires_grad=False)
 
 
 class Lpips:
@@ -37,29 +59,18 @@ class Lpips:
         device: where the pictures will be.
 
     Raises:
-        DependencyError: the package is missing, or AlexNet's weights cannot be fetched.
+        DependencyError: a package is missing, or AlexNet's weights cannot be fetched.
     """
 
     def __init__(self, device: torch.device) -> None:
         problem = lpips_problem()
-        if problem is not None:
+        loaded = problem or _load()
+        if isinstance(loaded, str):
             raise DependencyError(
-                f"LPIPS cannot be measured: {problem}",
-                remedy="Install it with `pip install lpips`, or leave LPIPS out.",
+                f"LPIPS cannot be measured: {loaded}",
+                remedy="Install it with `pip install 'fdiwn-vsr[eval]'`, or leave LPIPS out.",
             )
-        import lpips
-
-        try:
-            # The package prints, and uses an argument that torchvision has deprecated.
-            with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                network = lpips.LPIPS(net="alex", verbose=False)
-        except (URLError, OSError) as error:
-            raise DependencyError(
-                f"LPIPS cannot be measured: AlexNet's weights cannot be fetched ({error})",
-                remedy="Run it once with a network connection, or leave LPIPS out.",
-            ) from error
-        self._network = network.to(device).eval()
+        self._network = loaded.to(device)
 
     @torch.inference_mode()
     def add(self, result: Tensor, truth: Tensor) -> Tensor:

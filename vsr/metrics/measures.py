@@ -134,14 +134,22 @@ class Measures:
         shave: pixels left out at each edge.
         device: where measuring happens.
         bits: of the samples, for VMAF, which takes 8 or 10.
+        full_range: luma is 0..255 and not 16..235; VMAF, made for the latter, gets it so.
     """
 
     def __init__(
-        self, names: Sequence[str], *, shave: int, device: torch.device, bits: int = 8
+        self,
+        names: Sequence[str],
+        *,
+        shave: int,
+        device: torch.device,
+        bits: int = 8,
+        full_range: bool = False,
     ) -> None:
         self._names = tuple(names)
         self._shave = shave
         self._device = device
+        self._full_range = full_range
         self._flicker = Flicker()
         self._lpips = Lpips(device) if "lpips" in names else None
         self._vmaf = Vmaf(8 if bits <= 8 else 10) if "vmaf" in names else None
@@ -189,7 +197,7 @@ class Measures:
         if self._lpips is not None:
             values["lpips"] = self._lpips.add(result.rgb, truth.rgb)
         if self._vmaf is not None:
-            self._vmaf.add(result.luma, truth.luma)
+            self._vmaf.add(self._limited(result.luma), self._limited(truth.luma))
         columns = {name: values[name].tolist() for name in self._names if name in values}
         return [
             {name: column[i] for name, column in columns.items() if not math.isnan(column[i])}
@@ -199,6 +207,9 @@ class Measures:
     def finish(self) -> dict[str, list[float]]:
         """What is known only at the end: name -> a value for each frame so far."""
         return {} if self._vmaf is None else {"vmaf": self._vmaf.finish()}
+
+    def _limited(self, luma: Tensor) -> Tensor:
+        return 16 + luma * (219 / 255) if self._full_range else luma
 
     def _prepared(self, signals: Signals) -> Signals:
         shaved = signals.shaved(self._shave)
