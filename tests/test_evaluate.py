@@ -95,19 +95,24 @@ def test_depth_is_scaled_and_another_matrix_is_converted(tmp_path: Path) -> None
 
     eight = clip("8.mkv", "yuv444p", BT709)
     ten = clip("10.mkv", "yuv444p10le", BT709)
-    other = clip("601.mkv", "yuv444p", BT601)
-    same_light = str(tmp_path / "same.mkv")
-    graph = "scale=in_color_matrix=bt709:out_color_matrix=bt601:flags=accurate_rnd+full_chroma_inp"
-    tag = ("-colorspace", "smpte170m")
-    ffmpeg("-i", eight, "-vf", graph, "-pix_fmt", "yuv444p", *tag, "-c:v", "ffv1", same_light)
-
     deeper = evaluate_files(eight, ten, BICUBIC).evaluation
     assert min(column(deeper, "psnr_y")) > 53  # 1023 is not 4 * 255
     assert any("8 bits" in note and "10" in note for note in deeper.notes)
-    converted = evaluate_files(eight, same_light, BICUBIC).evaluation
-    assert min(column(converted, "psnr_y")) > 45
-    assert any("BT.709 limited" in note and "BT.601" in note for note in converted.notes)
+
+    def colorful(name: str, matrix: str, tag: str) -> str:
+        path = str(tmp_path / name)
+        flags = "flags=accurate_rnd+full_chroma_inp"
+        graph = f"format=gbrp,scale=out_color_matrix={matrix}:{flags},format=yuv444p"
+        picture = ("-f", "lavfi", "-i", "testsrc2=size=64x48:rate=25:duration=0.08")
+        ffmpeg(*picture, "-vf", graph, "-colorspace", tag, "-c:v", "ffv1", path)
+        return path
+
+    hd, sd = colorful("hd.mkv", "bt709", "bt709"), colorful("sd.mkv", "bt601", "smpte170m")
+    found = evaluate_files(hd, sd, BICUBIC).evaluation
+    assert min(column(found, "psnr_y")) > 45
+    assert any("BT.709 limited" in note and "BT.601" in note for note in found.notes)
     # The same codes with another meaning are another picture.
+    other = clip("601.mkv", "yuv444p", BT601)
     assert max(column(evaluate_files(eight, other, BICUBIC).evaluation, "psnr_y")) < 40
 
 
