@@ -20,6 +20,7 @@ from pipelines.evaluate import (
     result_files,
 )
 from pipelines.evaluate.benchmark import find_images
+from pipelines.events import Event, Progress
 from vsr.cli.eval_text import suite_text
 from vsr.errors import InputError, ModelError, UsageError
 from vsr.media.png import decode_png
@@ -204,7 +205,12 @@ def test_suite_of_what_is_there(tmp_path: Path) -> None:
     data = tmp_path / "data"
     write(data / "set5" / "HR" / "one.png", scene(36, 36, 1))
     write(data / "BSD100" / "two.png", scene(36, 36, 2))
-    suite = evaluate_suite(str(data), None, EvalOptions(device="cpu"), scales=[2])
+    told: list[Event] = []
+    suite = evaluate_suite(
+        str(data), None, EvalOptions(device="cpu"), scales=[2], on_event=told.append
+    )
+    counts = [(event.frames, event.total) for event in told if isinstance(event, Progress)]
+    assert counts == [(1, 2), (2, 2)]
     assert [(r.dataset, r.method) for r in suite.rows] == [
         *(("Set5", "ours"), ("Set5", "bicubic"), ("Set5", "paper")),
         *(("B100", "ours"), ("B100", "bicubic"), ("B100", "paper")),

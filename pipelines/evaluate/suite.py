@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from pipelines.evaluate.benchmark import find_images
 from pipelines.evaluate.images import evaluate_images
 from pipelines.evaluate.machine import contenders_for, machine_settings
 from pipelines.evaluate.options import EvalOptions, check_options
 from pipelines.evaluate.paper import COST, DATASETS, RESULTS
 from pipelines.evaluate.score import Listener
+from pipelines.events import Event, Progress
 from vsr.engine.contender import Contender, network
 from vsr.engine.upscaler import Upscaler
 from vsr.errors import InputError, UsageError
@@ -117,13 +120,18 @@ def evaluate_suite(
     folders = _present(data)
     # A file that is missing is to be known before the hours of the first scale.
     theirs = {} if authors is None else {scale: _weights(authors, scale) for scale in scales}
+    progress = _Progress(len(find_images(f, s)) for s in scales for f in folders.values())
     rows: list[SuiteRow] = []
     evaluations: list[Evaluation] = []
     for scale in scales:
         contenders = _contenders(scale, options, theirs.get(scale))
         for name, folder in folders.items():
             found = evaluate_images(
-                str(folder), scale, options, contenders=contenders, on_event=on_event
+                str(folder),
+                scale,
+                options,
+                contenders=contenders,
+                on_event=None if on_event is None else progress.of_part(on_event),
             ).evaluation
             evaluations.append(found)
             rows += _rows(name, scale, found, options.model)
@@ -146,6 +154,29 @@ def evaluate_suite(
         ),
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+class _Progress:
+    """The progress of the whole, from that of its parts."""
+
+    def __init__(self, images: Iterable[int]) -> None:
+        self._total = sum(images)
+        self._done = 0
+        self._begun = time.perf_counter()
+
+    def of_part(self, tell: Listener) -> Listener:
+        """A listener for the next part."""
+        before = self._done
+
+        def listen(event: Event) -> None:
+            if isinstance(event, Progress):
+                self._done = before + event.frames
+                rate = self._done / max(time.perf_counter() - self._begun, 1e-9)
+                left = (self._total - self._done) / rate
+                event = Progress(self._done, self._total, rate, left, event.bound_by)
+            tell(event)
+
+        return listen
 
 
 def _present(data: str) -> dict[str, Path]:

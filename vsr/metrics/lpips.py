@@ -19,16 +19,21 @@ from torch import Tensor, nn
 
 from vsr.errors import DependencyError
 
-__all__ = ["Lpips", "lpips_problem"]
+__all__ = ["Lpips", "lpips_problem", "packages_problem"]
+
+
+def packages_problem() -> str | None:
+    """Which package LPIPS lacks here; ``None`` if all are there. Loads nothing."""
+    missing = [name for name in ("lpips", "torchvision") if find_spec(name) is None]
+    if len(missing) == 2:
+        return "the packages lpips and torchvision are not installed"
+    return f"the package {missing[0]} is not installed" if missing else None
 
 
 def lpips_problem() -> str | None:
     """Why LPIPS cannot be measured here; ``None`` if it can. The first call loads AlexNet."""
-    missing = [name for name in ("lpips", "torchvision") if find_spec(name) is None]
-    if len(missing) == 2:
-        return "the packages lpips and torchvision are not installed"
-    if missing:
-        return f"the package {missing[0]} is not installed"
+    if (problem := packages_problem()) is not None:
+        return problem
     loaded = _load()
     return loaded if isinstance(loaded, str) else None
 
