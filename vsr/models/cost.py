@@ -7,6 +7,7 @@ which runs faster and multiplies more).
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import torch
@@ -53,27 +54,39 @@ def count_cost(name: str, scale: int) -> Cost:
     network = _training_form(name, scale)
     parameters = sum(p.numel() for p in network.parameters())
     width, height = (-(-size // scale) for size in OUTPUT_SIZE)
-    every = count_multiply_adds(network)
-    network.order = tuple(sorted(set(network.order)))
-    once = count_multiply_adds(network)
+    every, groups = count_multiply_adds(network, "groups.")
+    # A group's runs are alike: one of them is its share of their sum.
+    uses = Counter(network.order)
+    spared = sum(groups[f"groups.{i}"] * (1 - 1 / n) for i, n in uses.items())
+    once = every - spared
     return Cost(parameters, round(every * width * height), round(once * width * height))
 
 
-def count_multiply_adds(network: nn.Module) -> float:
+def count_multiply_adds(network: nn.Module, parts: str = "") -> tuple[float, dict[str, float]]:
     """Multiply-adds of the convolutions of ``network``, per input pixel.
 
     What is done once per picture (FDIWN's gates, some 20,000 multiply-adds) is left out.
 
     Args:
         network: maps ``(1, 3, H, W)`` float32 to something.
+        parts: also count the modules whose names begin so, all their runs together.
+
+    Returns:
+        The whole network's, and those of the parts by name.
     """
     height, width = _WATCHED
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(torch.zeros(1, 3, height, width))
-    operations = counter.flop_counts["Global"]
-    # FlopCounterMode counts a multiplication and its addition as two.
-    convolutions = sum(int(n) for operation, n in operations.items() if "conv" in str(operation))
-    return convolutions / 2 / (height * width)
+    root = f"{type(network).__name__}."
+    counts = {
+        # FlopCounterMode counts a multiplication and its addition as two.
+        name.removeprefix(root): sum(
+            int(n) for operation, n in operations.items() if "conv" in str(operation)
+        )
+        / (2 * height * width)
+        for name, operations in counter.flop_counts.items()
+    }
+    return counts["Global"], {k: v for k, v in counts.items() if parts and k.startswith(parts)}
 
 
 def _training_form(name: str, scale: int) -> Fdiwn:
