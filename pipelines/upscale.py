@@ -11,6 +11,7 @@ from typing import Any
 
 from pipelines.events import Event, Progress, Warned
 from pipelines.memory import peak_memory
+from pipelines.weights import weights_facts
 from vsr.engine.device import choose_device
 from vsr.engine.run import Clocks, upscaled
 from vsr.engine.upscaler import Upscaler
@@ -21,7 +22,7 @@ from vsr.media.probe import probe
 from vsr.media.read.reader import ReadRequest, open_reader
 from vsr.media.read.timestamps import snap_trim
 from vsr.media.write.writer import Writer
-from vsr.models.registry import MODELS
+from vsr.models.registry import MODELS, weights_path
 from vsr.plan import Request, default_preset, make_plan, select_video
 from vsr.preset import load_preset
 from vsr.types import FrameBatch, Plan, Report, SidePacket
@@ -79,11 +80,14 @@ def plan_upscale(
 
     Raises:
         InputError: the source cannot be read.
+        ModelError: the weights are not there, or damaged.
         VsrError: whatever of the wishes cannot be had; see :mod:`vsr.errors`.
     """
     info = probe(source)
     where = {name: wishes.pop(name, None) for name in ("device", "backend", "reader")}
     given = {name: value for name, value in wishes.items() if value is not None}
+    if isinstance(given.get("weights"), Path):
+        given["weights"] = str(given["weights"].absolute())
     request = Request(source=source, destination=destination, **given)
     if end is not None and end <= (start or 0):
         raise UsageError(
@@ -101,16 +105,20 @@ def plan_upscale(
     )
     if where["reader"]:
         facts = replace(facts, reader=where["reader"])
-    return make_plan(
+    plan = make_plan(
         info,
         request,
         wished,
         codecs=CODECS,
         containers=CONTAINERS,
         models={name: row.scales for name, row in MODELS.items()},
+        weights=weights_facts(),
         usable=encoder_problem,
         device=facts,
     )
+    # Missing or damaged weights are better known now than when the result has been opened.
+    weights_path(plan.model.name, plan.model.scale, plan.model.weights)
+    return plan
 
 
 def read_request(plan: Plan) -> ReadRequest:
@@ -176,6 +184,8 @@ def run_upscale(plan: Plan, *, on_event: Listener | None = None) -> Report:
         verified=result.verified,
         given_up=plan.given_up,
         warnings=(*stats.warnings, *result.warnings),
+        weights=plan.model.weights or "",
+        weights_sha256=upscaler.weights_sha256,
     )
 
 

@@ -302,6 +302,13 @@ def test_models_are_completed() -> None:
     assert done.stdout.split() == ["plain,fdiwn", "plain,fdiwn-m"]
 
 
+def test_weights_are_completed() -> None:
+    for typed, found in (("cl", "plain,clean"), ("w/x", "file,w/x")):
+        words = f"vsr upscale --weights {typed}"
+        done = vsr(_VSR_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD="3")
+        assert done.stdout.split() == [found]
+
+
 def test_an_error_outlives_its_reader() -> None:
     """Ctrl-C in a pipeline ends the reader as well: the code is still that of the error."""
     receiving, sending = os.pipe()

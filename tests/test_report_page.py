@@ -227,7 +227,7 @@ def test_page_without_scores_or_without_pictures(browser: Browser, tmp_path: Pat
     bare = replace(base, candidates=tuple(replace(c, frames=()) for c in base.candidates))
     write_report(tmp_path / "bare.html", bare, stills())
     open_file(browser, tmp_path / "bare.html")
-    assert text(browser, "#which") == "Frame 0, 0:00:00.000"
+    assert text(browser, "#which") == "Frame 0, 0:00:01.000"  # from 0, as no frame has scores
     assert not one(browser, "#course").is_displayed()
     assert not one(browser, "#values").is_displayed()
     write_report(tmp_path / "blind.html", base, [])

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from vsr.models.bicubic import imresize, resize_matrix
 from vsr.models.fdiwn import CHANNELS, MEAN_RGB, Fdiwn
-from vsr.models.weights import save_weights, shipped_path
+from vsr.models.weights import MANIFEST, save_weights, sha256, shipped, shipped_path
 
 VALIDATION_EVERY = 13
 VALIDATION_SIZE = 240
@@ -320,7 +320,7 @@ def train(args: argparse.Namespace) -> None:
 
 
 def export(args: argparse.Namespace) -> None:
-    """Write a run's best weights as the shipped file of its scale."""
+    """Write a run's best weights as the shipped file of its scale, and the list of hashes."""
     best = torch.load(args.best, weights_only=True)
     metadata = {
         "model": "fdiwn",
@@ -330,7 +330,9 @@ def export(args: argparse.Namespace) -> None:
         "training": args.training,
         "validation_psnr_y": f"{best['validation']:.3f}",
     }
-    save_weights(shipped_path("fdiwn", best["scale"]), best["ema"], metadata)
+    path = shipped_path("fdiwn", best["scale"])
+    save_weights(path, best["ema"], metadata, dtype=torch.float16)
+    MANIFEST.write_text("".join(f"{sha256(file)}  {file.name}\n" for file in shipped()))
 
 
 def main() -> None:

@@ -51,7 +51,8 @@ def render_page(evaluation: Evaluation, stills: Sequence[Still]) -> str:
     Args:
         evaluation: what was measured.
         stills: frames to look at, each with one picture per candidate and, as the case may be,
-            source and ground truth; any order, may be empty.
+            source and ground truth; any order, may be empty. Their times are shown from the first
+            scored frame on, or from 0 if no frame has scores.
 
     Raises:
         UsageError: candidates were not scored on the same frames, or pictures do not fit together.
@@ -137,7 +138,7 @@ def _page_data(
     """What the scripts work with."""
     frames = evaluation.candidates[0].frames
     base = evaluation.time_base
-    first = next((frame.pts for frame in frames), next((s.pts for s in stills), None))
+    first = frames[0].pts if frames else None
     metrics = [
         metric
         for metric in evaluation.metrics

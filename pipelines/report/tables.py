@@ -24,14 +24,16 @@ def summary_table(evaluation: Evaluation) -> str:
     metrics = [m for m in evaluation.metrics if any(m.name in c.summary for c in _all(evaluation))]
     head = "".join(_metric_head(metric) for metric in metrics)
     rows = "".join(
-        f'<tr data-candidate="{escape(candidate.name)}">{_candidate_head(candidate, at)}'
+        f'<tr data-candidate="{escape(candidate.name)}">'
+        + _candidate_head(candidate, at if candidate.frames else None)
         + "".join(_summary_cell(evaluation, candidate, metric) for metric in metrics)
         + "</tr>"
         for at, candidate in enumerate(_all(evaluation))
     )
     what = "file" if evaluation.kind == "compare" else "candidate"
+    look = "figures equals" if evaluation.kind == "compare" else "figures"
     return (
-        f'<table id="summary" class="figures"><thead><tr><th scope="col">'
+        f'<table id="summary" class="{look}"><thead><tr><th scope="col">'
         f'<span class="hidden">{what}</span></th>{head}</tr></thead><tbody>{rows}</tbody></table>'
     )
 
@@ -49,11 +51,12 @@ def _metric_head(metric: MetricInfo) -> str:
     return f'<th scope="col">{escape(metric.label)}{unit}{mark}</th>'
 
 
-def _candidate_head(candidate: Candidate, at: int) -> str:
-    return (
-        f'<th scope="row"><span class="swatch series-{at % 6}" aria-hidden="true"></span>'
-        f"{escape(candidate.label)}</th>"
-    )
+def _candidate_head(candidate: Candidate, series: int | None) -> str:
+    """The label, with the colour of its curves if it has any."""
+    swatch = ""
+    if series is not None:
+        swatch = f'<span class="swatch series-{series % 6}" aria-hidden="true"></span>'
+    return f'<th scope="row">{swatch}{escape(candidate.label)}</th>'
 
 
 def _summary_cell(evaluation: Evaluation, candidate: Candidate, metric: MetricInfo) -> str:

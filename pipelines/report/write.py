@@ -8,6 +8,7 @@ from pathlib import Path
 from pipelines.report.export import csv_text, json_text
 from pipelines.report.files import new_files, save
 from pipelines.report.page import render_page
+from vsr.errors import UsageError
 from vsr.types.evaluation import Evaluation
 from vsr.types.stills import Still
 
@@ -44,9 +45,16 @@ def write_all(
     Raises:
         OutputError: one cannot be written, or is already there and may not be replaced. None of
             the three is there then that was not before.
-        UsageError: evaluation or pictures contradict themselves.
+        UsageError: evaluation or pictures contradict themselves, or ``path`` ends in one of the
+            other two's endings.
     """
     paths = (path, path.with_suffix(".csv"), path.with_suffix(".json"))
+    if path in paths[1:]:
+        raise UsageError(
+            "the page cannot be named like the CSV and JSON files beside it",
+            where=str(path),
+            remedy="Call it .html.",
+        )
     with new_files(paths, overwrite=overwrite) as (page, table, data):
         save(page, render_page(evaluation, stills))
         save(table, csv_text(evaluation))

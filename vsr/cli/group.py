@@ -19,9 +19,12 @@ __all__ = ["COMMANDS", "cli"]
 COMMANDS: dict[str, tuple[str, str]] = {
     "upscale": ("vsr.cli.commands.upscale:upscale", "Make a video larger."),
     "plan": ("vsr.cli.commands.plan:plan", "Show what upscale would do, and how long it takes."),
+    "compare": ("vsr.cli.commands.compare:compare", "Show files side by side, in a page or PNG."),
     "info": ("vsr.cli.commands.info:info", "Show what a file is."),
     "eval": ("vsr.cli.commands.eval:eval_", "Measure quality against ground truth."),
+    "extract": ("vsr.cli.commands.extract:extract", "Write some frames exactly, with proof."),
     "presets": ("vsr.cli.commands.presets:presets", "List presets, or show one."),
+    "weights": ("vsr.cli.commands.weights:weights", "List, check, import and fetch weights."),
     "doctor": ("vsr.cli.commands.doctor:doctor", "Show what works on this machine."),
     "completion": ("vsr.cli.commands.completion:completion", "Print a shell completion script."),
 }

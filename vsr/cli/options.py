@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from vsr.cli.command import Option
-from vsr.cli.params import codecs, key_values, models, presets, seconds
+from vsr.cli.params import codecs, key_values, models, presets, seconds, weights
 from vsr.plan import MATRIX_NAMES
 from vsr.types import ChromaSite, ColorRange
 
@@ -84,9 +84,10 @@ _OPTIONS = (
     _option(
         _RESULT,
         "--weights",
-        type=click.Path(),
-        metavar="FILE",
-        help="Weights instead of the shipped ones: .safetensors, or the authors' .pt.",
+        shell_complete=weights,
+        metavar="NAME|FILE",
+        help="A set of weights that `vsr weights` lists, or a file: .safetensors, or the authors' "
+        ".pt.  [default: by SRC]",
     ),
     _option(
         _RESULT, *("-y", "--overwrite"), is_flag=True, help="Replace DST if it is already there."

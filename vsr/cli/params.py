@@ -9,8 +9,9 @@ from fractions import Fraction
 import click
 from click.shell_completion import CompletionItem
 
-__all__ = ["codecs", "key_values", "models", "presets", "seconds"]
+__all__ = ["codecs", "index_range", "key_values", "models", "presets", "seconds", "weights"]
 
+_RANGE = re.compile(r"(\d*):(\d*)")
 _CLOCK = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d*)?|\.\d+)")
 
 
@@ -26,6 +27,23 @@ def seconds(_context: click.Context, _param: click.Parameter, value: str | None)
     if minutes is not None and (time >= 60 or (hours is not None and int(minutes) >= 60)):
         raise click.BadParameter(f"{value!r} has more than 59 minutes or seconds.")
     return int(hours or 0) * 3600 + int(minutes or 0) * 60 + time
+
+
+def index_range(
+    _context: click.Context, _param: click.Parameter, value: str | None
+) -> tuple[int | None, int | None]:
+    """Indices of frames, ``first:stop`` as in Python: counted from 0, without ``stop`` itself."""
+    if value is None:
+        return None, None
+    match = _RANGE.fullmatch(value.strip())
+    if match is None or value.strip() == ":":
+        raise click.BadParameter(f"{value!r} is no range. Write FIRST:STOP, such as 1490:1538.")
+    first, stop = (int(text) if text else None for text in match.groups())
+    if stop is not None and stop <= (first or 0):
+        raise click.BadParameter(
+            f"{value!r} is empty: STOP is the frame behind the last, so 7:8 is frame 7."
+        )
+    return first, stop
 
 
 def key_values(
@@ -67,6 +85,17 @@ def models(
     from vsr.models.registry import MODELS
 
     return _beginning(incomplete, ((name, spec.summary) for name, spec in MODELS.items()))
+
+
+def weights(
+    _context: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Sets of weights that begin so, or else files."""
+    from vsr.models.sets import all_weights
+
+    sets = {file.set: file.origin for file in all_weights()}
+    found = _beginning(incomplete, sorted(sets.items()))
+    return found or [CompletionItem(incomplete, type="file")]
 
 
 def _beginning(incomplete: str, known: Iterable[tuple[str, str]]) -> list[CompletionItem]:

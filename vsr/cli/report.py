@@ -15,13 +15,16 @@ def report_text(plan: Plan, report: Report) -> str:
     """
     lines = [f"{report.destination}: {plan.width}x{plan.height}, {size_text(report.bytes)}"]
     rate = report.frames_out / max(report.seconds, 1e-9)
+    rows = [
+        ("frames", _frames(report)),
+        ("time", f"{time_text(report.seconds)}, {rate_text(rate)}"),
+        ("busy", _busy(report)),
+        ("memory", f"{size_text(report.peak_memory)} at most"),
+    ]
+    if report.weights:
+        rows.append(("weights", f"{report.weights}, SHA-256 {report.weights_sha256}"))
     lines += entries(
-        [
-            ("frames", _frames(report)),
-            ("time", f"{time_text(report.seconds)}, {rate_text(rate)}"),
-            ("busy", _busy(report)),
-            ("memory", f"{size_text(report.peak_memory)} at most"),
-        ],
+        rows,
         label=8,
         indent="  ",
     )

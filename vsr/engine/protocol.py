@@ -24,7 +24,7 @@ from torch import Tensor
 from vsr.media.color import batch_to_rgb, from_rgb
 from vsr.media.color.matrix import luma_weights
 from vsr.metrics import Signals, rgb_to_y
-from vsr.models.bicubic import imresize, resize
+from vsr.models.bicubic import imresize, resize_exactly
 from vsr.types import Color, ColorRange, FrameBatch, Matrix, pixel_format
 
 __all__ = [
@@ -75,7 +75,7 @@ class _Video:
 
     def shrink(self, batch: FrameBatch, scale: int) -> FrameBatch:
         rgb, _ = batch_to_rgb(batch)
-        small = resize(rgb, 1 / scale)
+        small = resize_exactly(rgb, 1 / scale)
         planes = from_rgb(small, None, batch.format, batch.color)
         height, width = small.shape[-2:]
         return replace(batch, planes=planes, width=width, height=height)

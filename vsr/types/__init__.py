@@ -30,6 +30,7 @@ from vsr.types.plan import (
     StreamAction,
 )
 from vsr.types.spec import CodecSpec, ContainerSpec
+from vsr.types.weights import WeightsFile, is_set_name
 
 __all__ = [
     "PIXEL_FORMATS",
@@ -62,5 +63,7 @@ __all__ = [
     "Transfer",
     "Trim",
     "VideoStreamInfo",
+    "WeightsFile",
+    "is_set_name",
     "pixel_format",
 ]

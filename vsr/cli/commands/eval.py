@@ -12,7 +12,7 @@ from vsr.cli.command import Command, Option, json_option
 from vsr.cli.eval_text import evaluation_text, suite_text
 from vsr.cli.events import text_events
 from vsr.cli.output import echo, note
-from vsr.cli.params import models, seconds
+from vsr.cli.params import models, seconds, weights
 
 __all__ = ["eval_"]
 
@@ -43,8 +43,9 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> A
 @_option(
     _WHAT,
     "--authors",
-    metavar="FOLDER",
-    help="The authors' weights for the suite, x2, x3, x4 in the files' names.",
+    metavar="NAME",
+    help="The authors' weights for the suite: a folder with x2, x3, x4 in the files' names, or a "
+    "set (`vsr weights`).",
 )
 @_option(
     _HOW,
@@ -54,9 +55,7 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> A
     help="How many times larger; the suite has several.  [default: 2; suite: all]",
 )
 @_option(_HOW, "--model", shell_complete=models, default="fdiwn", metavar="NAME", help="Network.")
-@_option(
-    _HOW, "--weights", metavar="FILE", help="Weights instead of the shipped ones, as in upscale."
-)
+@_option(_HOW, "--weights", metavar="NAME", help="A set of weights or a file, as in upscale.")
 @_option(
     _HOW,
     "--degrade",

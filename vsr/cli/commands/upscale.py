@@ -59,6 +59,9 @@ def _announce(plan: Plan) -> None:
         f"{plan.width}x{plan.height}: {model.name} on {plan.device}, {plan.encode.name}",
         err=True,
     )
+    for reason in plan.reasons:
+        if reason.topic == "weights":
+            echo(f"weights {reason.choice}: {reason.why}", err=True)
     for sentence in plan.given_up:
         note("given up", sentence, "yellow")
     for sentence in plan.info.warnings:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -135,8 +137,12 @@ class Writer:
             for ready in lane.take(packet.packet):
                 self._mux(ready)
 
-    def finish(self) -> WriteResult:
+    def finish(self, check: Callable[[Path], None] | None = None) -> WriteResult:
         """Write what is left, verify the file, and give it its name.
+
+        Args:
+            check: looks at the complete file too before it gets its name; what it raises keeps
+                the file from getting it.
 
         Raises:
             OutputError: the file cannot be written, or its name was taken meanwhile.
@@ -167,6 +173,8 @@ class Writer:
                 self._encoder.time_base,
                 list(self._lanes.values()),
             )
+        if check is not None:
+            check(file.path)
         size = file.commit()
         for lane in self._lanes.values():
             self._warnings.extend(lane.warnings())
