@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("vsr.cli.commands.plan:plan", "Show what upscale would do, and how long it takes."),
     "compare": ("vsr.cli.commands.compare:compare", "Show files side by side, in a page or PNG."),
     "info": ("vsr.cli.commands.info:info", "Show what a file is."),
+    "eval": ("vsr.cli.commands.eval:eval_", "Measure quality against ground truth."),
     "extract": ("vsr.cli.commands.extract:extract", "Write some frames exactly, with proof."),
     "train": ("vsr.cli.commands.train:train", "Train a network on a folder of images."),
     "presets": ("vsr.cli.commands.presets:presets", "List presets, or show one."),
