@@ -59,6 +59,7 @@ class Failed:
     Attributes:
         kind: name of the exception. what, where, remedy: as in :class:`vsr.errors.VsrError`.
         exit_code: what ``vsr upscale`` would have returned.
+        name_taken: a file that is none of ours has the result's name.
     """
 
     kind: str
@@ -66,6 +67,7 @@ class Failed:
     where: str = ""
     remedy: str = ""
     exit_code: int = 1
+    name_taken: bool = False
 
 
 @dataclass(frozen=True, slots=True)

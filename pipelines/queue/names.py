@@ -57,7 +57,7 @@ def candidates(source: Path, ending: str) -> Iterator[Path]:
         ending: of the result, with the dot.
     """
     yield source.with_name(source.stem + ending)
-    if source.suffix.lower() != ending:
+    if source.suffix and source.suffix.lower() != ending:
         yield source.with_name(source.name + ending)
     for number in count(2):
         yield source.with_name(f"{source.stem} ({number}){ending}")

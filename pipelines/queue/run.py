@@ -255,7 +255,7 @@ class Runner:
             given_up = outcome.report.given_up if outcome.report is not None else ()
             reason = f"given up: {' '.join(given_up)}" if given_up else ""
             self._ledger.done(job, identify(path), now=self._queue.clock(), reason=reason)
-        elif isinstance(outcome, Failed) and outcome.kind == "NameTaken" and self._queue.home:
+        elif isinstance(outcome, Failed) and outcome.name_taken and self._queue.home:
             # Somebody else's file has got the name meanwhile: choose another one.
             self._ledger.free_destination(job)
             self._again(job, "its name was taken, and it gets another")

@@ -55,6 +55,7 @@ class _Worker:
         self._interruptible = False
         self._plan: Plan | None = None
         self._earlier: Identity | None = None
+        self._logging = False
 
     def listen(self, orders: BinaryIO) -> None:
         """Put orders into the queue; the end of them stops the run at hand."""
@@ -92,7 +93,7 @@ class _Worker:
 
     def _outcome(self, order: Order) -> Outcome:
         made: list[Path] = []
-        self._plan = None
+        self._plan, self._logging = None, bool(order.log)
         try:
             self._interruptible = True
             if self._stop:
@@ -102,10 +103,11 @@ class _Worker:
             plan = self._plan
             if plan is not None and _is_new(plan, self._earlier):
                 return Finished(plan.destination, None)
-            print("stopped", file=sys.stderr)  # noqa: T201 - stderr is the log
+            self._say("stopped")
             return Stopped()
         except BaseException as error:  # noqa: BLE001 - whatever it is, the queue must hear of it
-            traceback.print_exc()
+            if self._logging or not isinstance(error, VsrError):
+                traceback.print_exc()
             if order.keep_free is not None and _is_full(error):
                 from pipelines.queue.space import free_space
 
@@ -120,17 +122,26 @@ class _Worker:
     def _do(self, order: Order, made: list[Path]) -> Outcome:
         from pipelines.queue.space import free_space, space_needed
         from pipelines.upscale import expected_frames, plan_upscale, run_upscale
+        from vsr.plan import describe
 
         plan = plan_upscale(order.source, order.destination, **order.wishes)
-        _describe(plan)
+        now = time.strftime("%Y-%m-%d %H:%M:%S %z")
+        self._say(f"{now}, vsr {__version__}\n{describe(plan)}\n")
         destination = Path(plan.destination)
         self._earlier = _identity(destination)
         if order.recover and _is_new(plan, None):
-            print("the result was complete before the run was cut off", file=sys.stderr)  # noqa: T201
+            self._say("the result was complete before the run was cut off")
             return Finished(plan.destination, None)
         if self._earlier is not None and not plan.overwrite:
             remedy = "Choose another name, or allow overwriting."
-            return Failed("NameTaken", "the file already exists", plan.destination, remedy, 4)
+            return Failed(
+                "OutputError",
+                "the file already exists",
+                plan.destination,
+                remedy,
+                4,
+                name_taken=True,
+            )
         need, free = space_needed(plan), free_space(destination)
         if order.keep_free is not None and free < need + order.keep_free:
             return NoRoom(need + order.keep_free, free)
@@ -141,8 +152,22 @@ class _Worker:
         # From here on the result is there, and no interruption may deny it.
         self._interruptible = False
         if order.pictures:
-            _take_pictures(order, plan)
+            self._take_pictures(order, plan)
         return Finished(plan.destination, report)
+
+    def _take_pictures(self, order: Order, plan: Plan) -> None:
+        from pipelines.queue.pictures import before_and_after
+
+        try:
+            before_and_after(plan, order.pictures)
+        except (VsrError, OSError) as error:
+            # They are for looking at; the result is there without them.
+            self._say(f"warning: no pictures before and after: {error}")
+
+    def _say(self, text: str) -> None:
+        """Write to the log, if there is one; without, whoever listens says what is to be said."""
+        if self._logging:
+            print(text, file=sys.stderr, flush=True)  # noqa: T201 - stderr is the log
 
     def _listener(self) -> Any:
         due = 0.0
@@ -155,7 +180,7 @@ class _Worker:
                     return
                 due = now + _PROGRESS_SECONDS
             else:
-                print(f"warning: {event.message}", file=sys.stderr)  # noqa: T201
+                self._say(f"warning: {event.message}")
             self._tell(event)
 
         return listen
@@ -179,13 +204,6 @@ def _log(path: str) -> Iterator[None]:
         sys.stderr.flush()
         os.dup2(before, 2)
         os.close(before)
-
-
-def _describe(plan: Plan) -> None:
-    from vsr.plan import describe
-
-    now = time.strftime("%Y-%m-%d %H:%M:%S %z")
-    print(f"{now}, vsr {__version__}\n{describe(plan)}\n", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _identity(path: Path) -> Identity | None:
@@ -218,16 +236,6 @@ def _make_folders(folder: Path, made: list[Path]) -> None:
         with suppress(FileExistsError):  # another worker was quicker
             path.mkdir()
             made.append(path)
-
-
-def _take_pictures(order: Order, plan: Plan) -> None:
-    from pipelines.queue.pictures import before_and_after
-
-    try:
-        before_and_after(plan, order.pictures)
-    except (VsrError, OSError) as error:
-        # They are for looking at; the result is there without them.
-        print(f"warning: no pictures before and after: {error}", file=sys.stderr)  # noqa: T201
 
 
 def _is_full(error: BaseException) -> bool:

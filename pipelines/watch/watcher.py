@@ -37,7 +37,7 @@ class Said:
 
 
 class Watcher:
-    """Watches one folder; made, then :meth:`run`.
+    """Watches one folder; a context manager, in which :meth:`run` is called once.
 
     Args:
         request: what to do.
@@ -117,6 +117,17 @@ class Watcher:
             clock=self._clock,
         )
 
+    def close(self) -> None:
+        """Let go of ledger and lock."""
+        self.ledger.close()
+        self.lock.release()
+
+    def __enter__(self) -> Watcher:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def stop(self) -> None:
         """Stop soon; safe to call from a signal handler."""
         self._stopping = True
@@ -158,8 +169,6 @@ class Watcher:
                     thread.join()
             for runner in self._runners:
                 runner.worker.end()
-            self.ledger.close()
-            self.lock.release()
         if self._failure is not None:
             raise self._failure
         return self._exit_code if self._request.once else 0

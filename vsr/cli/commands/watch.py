@@ -185,8 +185,11 @@ def watch(
     if serve is None and serve_anyone:
         raise click.UsageError("--serve-anyone goes with --serve HOST:PORT.")
     listener = json_listener() if as_json else text_listener()
-    watcher = Watcher(request, on_event=listener)
-    with _page(watcher, serve, serve_anyone), _stopped_by_signals(watcher):
+    with (
+        Watcher(request, on_event=listener) as watcher,
+        _page(watcher, serve, serve_anyone),
+        _stopped_by_signals(watcher),
+    ):
         code = watcher.run()
     ctx.exit(code)
 
