@@ -188,6 +188,16 @@ class Ledger:
             ).fetchone()
         return None if when is None else float(when)
 
+    def busy(self, *, now: float) -> bool:
+        """Whether a job is running or due: in one look, so that none slips through."""
+        with self._lock, self._errors():
+            row = self._connection.execute(
+                "SELECT 1 FROM jobs WHERE state = 'running' "
+                "OR (state IN ('queued', 'failed') AND next_try <= ?) LIMIT 1",
+                (now,),
+            )
+            return row.fetchone() is not None
+
     def fact(self, name: str) -> str | None:
         """What was remembered under ``name``."""
         with self._lock, self._errors():

@@ -194,10 +194,7 @@ class Watcher:
             self._sleep(_TURN_SECONDS / 5)
 
     def _busy(self) -> bool:
-        if self.ledger.counts()["running"]:
-            return True
-        due = self.ledger.next_time()
-        return due is not None and due <= self._clock()
+        return self.ledger.busy(now=self._clock())
 
     def _sleep(self, seconds: float) -> None:
         """Wait, less if something happens; a burst of changes wakes once."""
