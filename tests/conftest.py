@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+from browser import browser, chromium
+
+__all__ = ["browser", "chromium", "reference"]
 
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -20,9 +23,15 @@ def reference() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip GPU tests with a reason, unless ``VSR_REQUIRE=cuda`` insists on running them."""
+    """Skip GPU tests with a reason, unless ``VSR_REQUIRE=cuda`` insists on running them.
+
+    Tests that take the ``browser`` fixture get the mark of that name; the fixture skips.
+    """
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
     marked = [item for item in items if item.get_closest_marker("cuda")]
-    if not marked or os.environ.get("VSR_REQUIRE") == "cuda":
+    if not marked or "cuda" in os.environ.get("VSR_REQUIRE", "").split(","):
         return
     import torch
 

@@ -311,6 +311,7 @@ def test_sigterm_inside_a_file_leaves_it_for_the_next_watcher(
     assert job.reason == "was stopped, and goes on"
 
 
+@pytest.mark.slow
 def test_two_hundred_files_with_ten_bad_ones_and_three_restarts(
     folder: Path, session: Session
 ) -> None:

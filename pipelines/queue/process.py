@@ -55,8 +55,8 @@ class Worker:
                 if isinstance(message, Finished | Failed | NoRoom | Stopped):
                     return
         except (EOFError, OSError, pickle.UnpicklingError):
-            code = process.wait()
-            self._process = None
+            self.end()
+            code = process.returncode
             yield _died(code, stopping=self._stopping)
 
     def stop(self) -> None:
@@ -85,7 +85,8 @@ class Worker:
             return
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
-                pipe.close()
+                with suppress(OSError):  # it died with something unread
+                    pipe.close()
         process.wait()
 
     def _started(self) -> subprocess.Popen[bytes]:
