@@ -172,7 +172,7 @@ def test_a_full_disk_is_waited_for(folder: Path) -> None:
 
 def test_a_worker_that_is_killed_fails_its_file_only(folder: Path) -> None:
     """As when the system is out of memory: the next attempt gets a new process."""
-    make_clip(folder / "in" / "a.mkv", frames=60, width=320, height=240)
+    make_clip(folder / "in" / "a.mkv", frames=30, width=160, height=120)
     make_clip(folder / "in" / "b.mkv", frames=2)
     request = WatchRequest(
         source=folder / "in",
@@ -299,7 +299,7 @@ def test_new_files_are_noticed_and_sigterm_ends_well(folder: Path, session: Sess
 def test_sigterm_inside_a_file_leaves_it_for_the_next_watcher(
     folder: Path, session: Session
 ) -> None:
-    make_clip(folder / "in" / "long.mkv", frames=400, width=320, height=180)
+    make_clip(folder / "in" / "long.mkv", frames=400, width=160, height=90)
     process = session.start()
     until(lambda: bool(list((folder / "out").glob(".long*"))), process)
     process.send_signal(signal.SIGTERM)
