@@ -156,11 +156,12 @@ class Ledger:
         return next(iter(self._select("WHERE path = ?", (_name(path),))), None)
 
     def jobs(self, states: Iterable[State] = (), *, limit: int = -1) -> list[Job]:
-        """Jobs in these states (all by default), what happened last first."""
+        """Jobs in these states (all by default): what happened last first, then those queued."""
         wanted = tuple(states) or tuple(STATES)
         return self._select(
             f"WHERE state IN ({', '.join('?' * len(wanted))}) "
-            "ORDER BY coalesce(ended_at, started_at, queued_at) DESC, id DESC LIMIT ?",
+            "ORDER BY CASE state WHEN 'queued' THEN -id "
+            "ELSE coalesce(ended_at, started_at, queued_at) END DESC, id DESC LIMIT ?",
             (*wanted, limit),
         )
 
