@@ -24,7 +24,7 @@ class Lock:
 
     Raises:
         UsageError: somebody else has it; the message says who.
-        OutputError: the file cannot be created.
+        OutputError: the file cannot be created or locked.
     """
 
     def __init__(self, ledger: Path) -> None:
@@ -32,13 +32,14 @@ class Lock:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            taken = _take(self._file)
         except OSError as error:
             raise OutputError(
-                f"the ledger's lock cannot be created: {error.strerror}",
+                f"the ledger cannot be locked: {error.strerror}",
                 where=str(path),
-                remedy="Choose a folder that this user may write to.",
+                remedy="Choose another place for it with --ledger: a local disk, writable.",
             ) from error
-        if not _take(self._file):
+        if not taken:
             holder = _holder(self._file)
             os.close(self._file)
             raise UsageError(
