@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,14 @@ from vsr.plan import Request, default_preset, make_plan, select_video
 from vsr.preset import load_preset
 from vsr.types import FrameBatch, Plan, Report, SidePacket
 
-__all__ = ["expected_frames", "plan_upscale", "read_request", "run_upscale", "upscale"]
+__all__ = [
+    "expected_frames",
+    "plan_upscale",
+    "prepare_upscale",
+    "read_request",
+    "run_upscale",
+    "upscale",
+]
 
 
 def upscale(
@@ -61,11 +69,44 @@ def upscale(
         VsrError: some kind of it.
     """
     target = None if destination is None else str(destination)
+    _, run = prepare_upscale(
+        str(source), target, scale=scale, devices=devices, resume=resume, fresh=fresh, **wishes
+    )
+    return run(on_event=on_event)
+
+
+def prepare_upscale(
+    source: str,
+    destination: str | None = None,
+    *,
+    devices: str | None = None,
+    resume: bool = True,
+    fresh: bool = False,
+    **wishes: Any,
+) -> tuple[Plan, Callable[..., Report]]:
+    """Decide everything, and how it will be run; run nothing.
+
+    Args:
+        source, destination, **wishes: as for :func:`plan_upscale`.
+        devices: workers, such as ``cuda:0,cuda:1`` or ``cpu:2x1``.
+        resume, fresh: as for :func:`run_upscale`.
+
+    Returns:
+        The plan, and :func:`run_upscale` with all but its ``on_event`` given.
+
+    Raises:
+        UsageError: ``devices`` with what it excludes.
+        VsrError: as :func:`plan_upscale` does.
+    """
     specs = parse_devices(devices) if devices else ()
+    if specs and not resume:
+        raise UsageError("--devices shares a job by its segments", remedy="Leave out --no-resume.")
+    if specs and wishes.get("device"):
+        raise UsageError("--device and --devices exclude each other", remedy="Give one of them.")
     if specs:
         wishes["device"] = specs[0].device
-    plan = plan_upscale(str(source), target, scale=scale, **wishes)
-    return run_upscale(plan, on_event=on_event, devices=specs, resume=resume, fresh=fresh)
+    plan = plan_upscale(source, destination, **wishes)
+    return plan, partial(run_upscale, plan, devices=specs, resume=resume, fresh=fresh)
 
 
 def plan_upscale(

@@ -10,6 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 __all__ = [
+    "address",
     "codecs",
     "duration",
     "index_range",
@@ -17,10 +18,12 @@ __all__ = [
     "models",
     "presets",
     "seconds",
+    "size",
     "weights",
 ]
 
 _RANGE = re.compile(r"(\d*):(\d*)")
+_SIZE = re.compile(r"(\d+(?:\.\d*)?|\.\d+) ?([KMGTkmgt])?B?")
 _CLOCK = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d*)?|\.\d+)")
 
 
@@ -66,6 +69,27 @@ def key_values(
             raise click.BadParameter(f"{value!r} is no KEY=VALUE, such as tune=film.")
         pairs.append((key, text))
     return tuple(pairs)
+
+
+def size(_context: click.Context, _param: click.Parameter, value: str) -> int:
+    """A number of bytes: ``500M``, ``1.5G``, in decimal units."""
+    match = _SIZE.fullmatch(value.strip())
+    if match is None:
+        raise click.BadParameter(f"{value!r} is not a size. Write 500M or 1.5G.")
+    number, unit = match.groups()
+    return int(Fraction(number) * 1000 ** " KMGT".index((unit or " ").upper()))
+
+
+def address(
+    _context: click.Context, _param: click.Parameter, value: str | None
+) -> tuple[str, int] | None:
+    """Where to listen: ``127.0.0.1:8080``, ``[::1]:8080``."""
+    if value is None:
+        return None
+    host, colon, port = value.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise click.BadParameter(f"{value!r} is no HOST:PORT, such as 127.0.0.1:8080.")
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def presets(
