@@ -55,7 +55,13 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> A
     help="How many times larger; the suite has several.  [default: 2; suite: all]",
 )
 @_option(_HOW, "--model", shell_complete=models, default="fdiwn", metavar="NAME", help="Network.")
-@_option(_HOW, "--weights", metavar="NAME", help="A set of weights or a file, as in upscale.")
+@_option(
+    _HOW,
+    "--weights",
+    shell_complete=weights,
+    metavar="NAME|FILE",
+    help="A set of weights or a file, as in upscale.",
+)
 @_option(
     _HOW,
     "--degrade",
