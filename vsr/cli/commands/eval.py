@@ -12,7 +12,7 @@ from vsr.cli.command import Command, Option, json_option
 from vsr.cli.eval_text import evaluation_text, suite_text
 from vsr.cli.events import text_events
 from vsr.cli.output import echo, note
-from vsr.cli.params import models, seconds
+from vsr.cli.params import models, seconds, weights
 
 __all__ = ["eval_"]
 
