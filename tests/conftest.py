@@ -11,6 +11,10 @@ from browser import browser, chromium
 
 __all__ = ["browser", "chromium", "reference"]
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # There is a worker for each core; more threads than cores make torch several times slower.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 _ROOT = Path(__file__).resolve().parent.parent
 
 
