@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Event", "Progress", "Warned"]
+__all__ = ["Event", "Listener", "Progress", "Warned"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,9 +13,10 @@ class Progress:
     """How far the run is.
 
     Attributes:
-        frames: frames handed to the encoder so far.
+        frames: frames handed to the encoder so far, those of an earlier run of the job included.
+            Fewer than before when a worker has died and its segment begins anew.
         total: frames expected, ``None`` if the container does not say.
-        fps: frames per second since the first frame.
+        fps: frames per second of this run.
         eta: seconds left at that rate, ``None`` if ``total`` is unknown.
         bound_by: the busiest stage so far (``decode``, ``infer``, ``encode``).
     """
@@ -34,3 +36,5 @@ class Warned:
 
 
 Event = Progress | Warned
+
+Listener = Callable[[Event], None]

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipelines.events import Event, Progress, Warned
+from pipelines.events import Listener, Progress, Warned
 from pipelines.memory import peak_memory
+from pipelines.reading import expected_frames, read_request
+from pipelines.segments.devices import WorkerSpec, parse_devices
+from pipelines.segments.job import run_segmented
 from pipelines.weights import weights_facts
 from vsr.engine.device import choose_device
+from vsr.engine.distinct import Item
 from vsr.engine.run import Clocks, upscaled
 from vsr.engine.upscaler import Upscaler
 from vsr.errors import UsageError
 from vsr.media.codecs import CODECS, encoder_problem
 from vsr.media.containers import CONTAINERS
 from vsr.media.probe import probe
-from vsr.media.read.reader import ReadRequest, open_reader
+from vsr.media.read.reader import open_reader
 from vsr.media.read.timestamps import snap_trim
 from vsr.media.write.writer import Writer
 from vsr.models.registry import MODELS, weights_path
@@ -27,9 +32,14 @@ from vsr.plan import Request, default_preset, make_plan, select_video
 from vsr.preset import load_preset
 from vsr.types import FrameBatch, Plan, Report, SidePacket
 
-__all__ = ["plan_upscale", "read_request", "run_upscale", "upscale"]
-
-Listener = Callable[[Event], None]
+__all__ = [
+    "expected_frames",
+    "plan_upscale",
+    "prepare_upscale",
+    "read_request",
+    "run_upscale",
+    "upscale",
+]
 
 
 def upscale(
@@ -38,6 +48,9 @@ def upscale(
     scale: int | None = None,
     *,
     on_event: Listener | None = None,
+    devices: str | None = None,
+    resume: bool = True,
+    fresh: bool = False,
     **wishes: Any,
 ) -> Report:
     """Upscale ``source`` into ``destination``: plan, then run.
@@ -46,15 +59,54 @@ def upscale(
         source: any file FFmpeg reads.
         destination: its ending chooses the container; by default beside the source.
         scale: 2, 3 or 4; the preset's (2) by default.
-        on_event: called with progress and warnings, from the calling thread.
+        on_event: called with progress and warnings.
+        devices: workers, such as ``cuda:0,cuda:1`` or ``cpu:2x1``; each is a process, so that
+            a script that asks for them needs the usual ``if __name__ == "__main__":``.
+        resume, fresh: as for :func:`run_upscale`.
         **wishes: as for :func:`plan_upscale`.
 
     Raises:
-        VsrError: some kind of it, with nothing left behind.
+        VsrError: some kind of it.
     """
     target = None if destination is None else str(destination)
-    plan = plan_upscale(str(source), target, scale=scale, **wishes)
-    return run_upscale(plan, on_event=on_event)
+    _, run = prepare_upscale(
+        str(source), target, scale=scale, devices=devices, resume=resume, fresh=fresh, **wishes
+    )
+    return run(on_event=on_event)
+
+
+def prepare_upscale(
+    source: str,
+    destination: str | None = None,
+    *,
+    devices: str | None = None,
+    resume: bool = True,
+    fresh: bool = False,
+    **wishes: Any,
+) -> tuple[Plan, Callable[..., Report]]:
+    """Decide everything, and how it will be run; run nothing.
+
+    Args:
+        source, destination, **wishes: as for :func:`plan_upscale`.
+        devices: workers, such as ``cuda:0,cuda:1`` or ``cpu:2x1``.
+        resume, fresh: as for :func:`run_upscale`.
+
+    Returns:
+        The plan, and :func:`run_upscale` with all but its ``on_event`` given.
+
+    Raises:
+        UsageError: ``devices`` with what it excludes.
+        VsrError: as :func:`plan_upscale` does.
+    """
+    specs = parse_devices(devices) if devices else ()
+    if specs and not resume:
+        raise UsageError("--devices shares a job by its segments", remedy="Leave out --no-resume.")
+    if specs and wishes.get("device"):
+        raise UsageError("--device and --devices exclude each other", remedy="Give one of them.")
+    if specs:
+        wishes["device"] = specs[0].device
+    plan = plan_upscale(source, destination, **wishes)
+    return plan, partial(run_upscale, plan, devices=specs, resume=resume, fresh=fresh)
 
 
 def plan_upscale(
@@ -121,34 +173,54 @@ def plan_upscale(
     return plan
 
 
-def read_request(plan: Plan) -> ReadRequest:
-    """What the reader is asked for."""
-    side = tuple(a.stream.index for a in plan.streams if a.action in ("copy", "convert"))
-    return ReadRequest(
-        path=plan.source,
-        video=plan.video,
-        batch=plan.batch,
-        trim=plan.trim,
-        deinterlace=plan.deinterlace,
-        on_resize=plan.on_resize,
-        side_streams=side,
-        color=plan.color,
-    )
-
-
-def run_upscale(plan: Plan, *, on_event: Listener | None = None) -> Report:
+def run_upscale(
+    plan: Plan,
+    *,
+    on_event: Listener | None = None,
+    devices: Sequence[WorkerSpec] = (),
+    resume: bool = True,
+    fresh: bool = False,
+) -> Report:
     """Do what ``plan`` says.
 
-    The result gets its name only when it is complete and verified; on any error or Ctrl-C nothing
-    is left behind.
+    The result gets its name only when it is complete and verified. A job of more than some
+    seconds of video is done in segments, which are kept in ``<destination>.vsr`` until the result
+    is there: if the run fails or is stopped, at whatever moment, the same call goes on from the
+    last finished one. Otherwise nothing is left behind.
+
+    Args:
+        plan: what :func:`plan_upscale` gave.
+        on_event: called with progress and warnings, from the calling thread but for warnings of
+            what is finished.
+        devices: one worker process for each, as
+            :func:`pipelines.segments.devices.parse_devices` reads them; by default this process
+            does the work on the plan's device.
+        resume: keep finished segments; else the result is written straight through.
+        fresh: begin anew, whatever an earlier run has finished.
 
     Raises:
-        VsrError: some kind of it.
+        UsageError: ``devices`` and no segments.
+        VsrError: some other kind of it.
     """
+    tell = on_event or (lambda _: None)
+    if resume:
+        report = run_segmented(plan, tell, devices, fresh=fresh)
+        if report is not None:
+            return report
+    elif devices:
+        raise UsageError(
+            "several workers share a job by its segments, which --no-resume turns off",
+            remedy="Leave out --no-resume or --devices.",
+        )
+    return _run_through(plan, tell)
+
+
+def _run_through(plan: Plan, tell: Listener) -> Report:
+    """Read, upscale and write in one go; on any error or Ctrl-C nothing is left behind."""
     begun = time.perf_counter()
     clocks = Clocks()
-    tell = on_event or (lambda _: None)
     progress = _Progress(plan, clocks, tell)
+    told = 0
     with Writer(plan) as writer, open_reader(plan.reader, read_request(plan)) as reader:
         upscaler = Upscaler(
             plan.model.scale,
@@ -158,10 +230,15 @@ def run_upscale(plan: Plan, *, on_event: Listener | None = None) -> Report:
             backend=plan.backend,
             dtype=plan.dtype,
         )
-        with upscaled(reader, upscaler, plan.encode.format, plan.encode.tags, clocks) as items:
+        with upscaled(
+            reader, upscaler, plan.encode.format, plan.encode.tags, clocks, batch=plan.batch
+        ) as items:
             for item in items:
                 with clocks.encode.work():
                     _write(writer, item)
+                for note in upscaler.notes[told:]:
+                    tell(Warned(note))
+                    told += 1
                 if isinstance(item, FrameBatch):
                     progress.advance(len(item))
         with clocks.encode.work():
@@ -183,16 +260,17 @@ def run_upscale(plan: Plan, *, on_event: Listener | None = None) -> Report:
         concealed_frames=stats.concealed_frames,
         verified=result.verified,
         given_up=(*plan.given_up, *result.given_up),
-        warnings=(*stats.warnings, *result.warnings),
         weights=plan.model.weights or "",
         weights_sha256=upscaler.weights_sha256,
+        warnings=(*upscaler.notes, *stats.warnings, *result.warnings),
+        repeated_frames=items.repeated,
     )
 
 
-def _write(writer: Writer, item: FrameBatch | SidePacket) -> None:
+def _write(writer: Writer, item: Item) -> None:
     if isinstance(item, FrameBatch):
         writer.write(item)
-    else:
+    elif isinstance(item, SidePacket):
         writer.mux(item)
 
 
@@ -211,21 +289,3 @@ class _Progress:
         rate = self._frames / max(time.perf_counter() - self._begun, 1e-9)
         left = None if self._total is None else max(0, self._total - self._frames) / rate
         self._tell(Progress(self._frames, self._total, rate, left, self._clocks.bound_by))
-
-
-def expected_frames(plan: Plan) -> int | None:
-    """How many frames the run will give, as far as the container says."""
-    video, trim = plan.video, plan.trim
-    total = video.frames
-    if trim.start is not None or trim.end is not None:
-        rate = video.average_rate
-        first = trim.start if trim.start is not None else (video.start or 0)
-        last = trim.end
-        if last is None and video.duration is not None:
-            last = (video.start or 0) + video.duration
-        total = None
-        if rate is not None and last is not None:
-            total = max(1, round((last - first) * video.time_base * rate))
-    if trim.frames is not None:
-        total = trim.frames if total is None else min(total, trim.frames)
-    return total

@@ -92,7 +92,8 @@ def test_every_option_of_upscale_is_an_option_of_plan(capsys: Captured) -> None:
         assert run([name, "-h"]) == 0
         return {w.strip(",") for w in capsys.readouterr().out.split() if w.startswith("--")}
 
-    assert options("upscale") - options("plan") == {"--quiet"}
+    how_to_run = {"--quiet", "--devices", "--fresh", "--no-resume"}
+    assert options("upscale") - options("plan") == how_to_run
 
 
 def test_version(capsys: Captured) -> None:
@@ -113,8 +114,8 @@ def test_no_arguments_show_the_help_and_are_an_error(capsys: Captured) -> None:
         (["pyproject.toml"], "Did you mean 'vsr upscale pyproject.toml'?"),
         (["xyzzy"], "there is no command 'xyzzy'. Commands: upscale, plan,"),
         (["upscale", "a.mp4", "--presett", "x2"], "--preset"),
-        (["upscale"], "Missing argument 'SRC'"),
-        (["upscale", "a.mp4", "b.mp4"], "one SRC at a time: what is 'b.mp4'?"),
+        (["upscale"], "Missing argument 'SRC...'"),
+        (["plan", "a.mp4", "b.mp4"], "one SRC at a time: what is 'b.mp4'?"),
         (["upscale", "a.mp4", "-s", "5"], "'5' is not one of '2', '3', '4'"),
         (["upscale", "a.mp4", "--start", "soon"], "'soon' is not a time"),
         (["upscale", "a.mp4", "--end", "1:75"], "more than 59 minutes or seconds"),

@@ -312,7 +312,7 @@ def test_json_progress_is_rate_limited(capsys: Captured, monkeypatch: pytest.Mon
 def test_a_failing_run_closes_its_bar(
     clip: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(plan: object, on_event: Any) -> None:
+    def fail(plan: object, on_event: Any, **_: object) -> None:
         on_event(Progress(1, 12, 1.0, 11.0, "decode"))
         raise DecodeError("it broke", where="clip.mkv")
 

@@ -18,9 +18,9 @@ from independent import decode_frames, ffmpeg
 from reading import Result, request
 from synth import Clip, make_clip
 
-import pipelines.extract_job as job_module
+import pipelines.extract.job as job_module
 from pipelines.extract import ExtractReport, extract
-from pipelines.extract_check import check_extract
+from pipelines.extract.check import check_extract
 from vsr.cli.entry import run
 from vsr.errors import InputError, OutputError, UsageError, VerifyError
 from vsr.media.probe import probe

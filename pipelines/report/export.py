@@ -15,7 +15,7 @@ from pipelines.report.files import new_files, save
 from vsr.types.evaluation import Evaluation
 from vsr.types.plain import to_plain
 
-__all__ = ["csv_text", "json_text", "write_csv", "write_json"]
+__all__ = ["csv_text", "json_ready", "json_text", "write_csv", "write_json"]
 
 
 def write_csv(path: Path, evaluation: Evaluation, *, overwrite: bool = False) -> None:
@@ -59,7 +59,7 @@ def json_text(evaluation: Evaluation) -> str:
     which Python's ``float`` and JavaScript's ``Number`` both understand.
     """
     check_evaluation(evaluation)
-    return json.dumps(_finite(to_plain(evaluation)), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(json_ready(to_plain(evaluation)), indent=1, ensure_ascii=False) + "\n"
 
 
 def _rows(evaluation: Evaluation) -> Iterator[Iterable[object]]:
@@ -90,12 +90,12 @@ def _rows(evaluation: Evaluation) -> Iterator[Iterable[object]]:
         yield frame.index, "" if frame.pts is None else frame.pts, seconds, frame.label, *values
 
 
-def _finite(value: Any) -> Any:
+def json_ready(value: Any) -> Any:
     """``value`` with numbers that JSON does not know as strings."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: json_ready(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_finite(item) for item in value]
+        return [json_ready(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value

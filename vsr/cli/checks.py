@@ -53,6 +53,7 @@ def examine() -> Iterator[Finding]:
     yield from _backends()
     yield from _encoders()
     yield from _models()
+    yield from _measures()
     yield from _weights()
     yield from _settings()
 
@@ -207,6 +208,14 @@ def _settings() -> Iterator[Finding]:
         works = f"{count[name]} in {folder}"
         problem = None if count[name] else f"none in {folder}"
         yield _of("presets", name, problem, needed=needed, works=works)
+
+
+def _measures() -> Iterator[Finding]:
+    from vsr.metrics.lpips import packages_problem
+    from vsr.metrics.vmaf import vmaf_problem
+
+    for name, problem in (("vmaf", vmaf_problem()), ("lpips", packages_problem())):
+        yield _of("measures", name, problem, needed=False, works="for vsr eval")
 
 
 def _of(area: str, name: str, problem: str | None, *, needed: bool, works: str) -> Finding:

@@ -12,7 +12,7 @@ from vsr.cli.params import codecs, key_values, models, presets, seconds, weights
 from vsr.plan import MATRIX_NAMES
 from vsr.types import ChromaSite, ColorRange
 
-__all__ = ["upscale_options"]
+__all__ = ["batch_options", "run_options", "upscale_options", "wish_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -201,3 +201,65 @@ def upscale_options(function: F) -> F:
     for add in reversed(_OPTIONS):
         function = add(function)
     return function
+
+
+_RUN_OPTIONS = (
+    _option(
+        _MACHINE,
+        "--devices",
+        metavar="LIST",
+        help="Several workers: cuda:0,cuda:1, or cpu:2x1 for two with one thread each.",
+    ),
+    _option(
+        _RESULT,
+        "--fresh",
+        is_flag=True,
+        help="Begin anew, whatever is kept of a run that was stopped.",
+    ),
+    _option(
+        _RESULT,
+        *("--no-resume", "resume"),
+        is_flag=True,
+        flag_value=False,
+        default=True,
+        help="Keep nothing for a later run: write straight through.",
+    ),
+)
+
+
+def run_options(function: F) -> F:
+    """Give a command the options that say how a plan is run, not what it is."""
+    for add in reversed(_RUN_OPTIONS):
+        function = add(function)
+    return function
+
+
+def batch_options(function: F) -> F:
+    """As :func:`upscale_options`, but with any number of sources, called ``sources``."""
+    function = upscale_options(function)
+    many = click.Argument(["sources"], metavar="SRC...", nargs=-1, required=True, type=click.Path())
+    _params(function)[:] = [many, *_without(function, ("source", "more"))]
+    return function
+
+
+def wish_options(function: F) -> F:
+    """The options that make sense for any number of files that nobody has seen yet.
+
+    Those are all of :func:`upscale_options` but source, destination, and the part of the video.
+    """
+    own = len(getattr(function, "__click_params__", ()))
+    function = upscale_options(function)
+    params = _params(function)
+    once = ("source", "more", "destination", "overwrite", "start", "end", "frames", "video_stream")
+    params[own:] = [param for param in params[own:] if param.name not in once]
+    return function
+
+
+def _params(function: F) -> list[click.Parameter]:
+    """What click's decorators have gathered, the last one first."""
+    params: list[click.Parameter] = function.__click_params__  # type: ignore[attr-defined]
+    return params
+
+
+def _without(function: F, names: tuple[str, ...]) -> list[click.Parameter]:
+    return [param for param in _params(function) if param.name not in names]

@@ -1,11 +1,28 @@
-"""The closing report of an upscale, as text."""
+"""What is said of an upscale before it and after it, as text."""
 
 from __future__ import annotations
 
-from vsr.cli.output import entries, rate_text, size_text, time_text
+from vsr.cli.output import echo, entries, note, rate_text, size_text, time_text
 from vsr.types import Plan, Report
 
-__all__ = ["report_text"]
+__all__ = ["announce", "report_text"]
+
+
+def announce(plan: Plan) -> None:
+    """Say in time what somebody might want to stop the run for."""
+    video, model = plan.video, plan.model
+    echo(
+        f"{plan.source} {video.width}x{video.height} -> {plan.destination} "
+        f"{plan.width}x{plan.height}: {model.name} on {plan.device}, {plan.encode.name}",
+        err=True,
+    )
+    for reason in plan.reasons:
+        if reason.topic == "weights":
+            echo(f"weights {reason.choice}: {reason.why}", err=True)
+    for sentence in plan.given_up:
+        note("given up", sentence, "yellow")
+    for sentence in plan.info.warnings:
+        note("warning", sentence, "yellow")
 
 
 def report_text(plan: Plan, report: Report) -> str:
@@ -14,7 +31,7 @@ def report_text(plan: Plan, report: Report) -> str:
     Warnings are not repeated: each has been shown when it came up.
     """
     lines = [f"{report.destination}: {plan.width}x{plan.height}, {size_text(report.bytes)}"]
-    rate = report.frames_out / max(report.seconds, 1e-9)
+    rate = (report.frames_out - report.resumed_frames) / max(report.seconds, 1e-9)
     rows = [
         ("frames", _frames(report)),
         ("time", f"{time_text(report.seconds)}, {rate_text(rate)}"),
@@ -40,14 +57,20 @@ def report_text(plan: Plan, report: Report) -> str:
 
 def _frames(report: Report) -> str:
     checked = "read back and verified" if report.verified else "not verified"
-    return f"{report.frames_in} in, {report.frames_out} out, {checked}"
+    counts = [f"{report.frames_in} in", f"{report.frames_out} out", checked]
+    if report.resumed_frames:
+        counts.append(f"{report.resumed_frames} of them from a run that was stopped")
+    if report.repeated_frames:
+        counts.append(f"{report.repeated_frames} like the one before and inferred once")
+    return ", ".join(counts)
 
 
 def _busy(report: Report) -> str:
     shares = ", ".join(
         f"{stage.name} {stage.busy / max(report.seconds, 1e-9):.0%}" for stage in report.stages
     )
-    return f"{shares}; bound by {report.bound_by}"
+    workers = f"; {report.workers} workers" if report.workers > 1 else ""
+    return f"{shares}; bound by {report.bound_by}{workers}"
 
 
 def _damage(report: Report) -> list[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from vsr.errors import BackendError, OutOfMemoryError
+from vsr.engine.fitting import out_of_memory
+from vsr.errors import BackendError
 from vsr.models.registry import load_model
 from vsr.types import ModelPlan
 
@@ -38,17 +39,12 @@ class TorchBackend:
             BackendError: the device failed.
         """
         size = "x".join(str(n) for n in rgb.shape)
-        try:
-            return self._model(rgb.to(self.device)).float()
-        except torch.OutOfMemoryError as error:
-            raise OutOfMemoryError(
-                f"out of memory on {self.device} for a batch of {size}",
-                remedy="Use a smaller --batch, a smaller scale, or --device cpu.",
-            ) from error
-        except RuntimeError as error:
-            # The CPU allocator has no exception of its own.
-            if "DefaultCPUAllocator" in str(error):
-                raise OutOfMemoryError(
-                    f"out of memory for a batch of {size}", remedy="Use a smaller --batch."
-                ) from error
-            raise BackendError(f"{self.device} failed on a batch of {size}: {error}") from error
+        with out_of_memory(self.device, f"a batch of {size}"):
+            try:
+                return self._model(rgb.to(self.device)).float()
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:
+                if "DefaultCPUAllocator" in str(error):
+                    raise
+                raise BackendError(f"{self.device} failed on a batch of {size}: {error}") from error

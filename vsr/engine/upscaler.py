@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import overload
@@ -10,6 +11,7 @@ import torch
 
 from vsr.engine.backend import open_backend
 from vsr.engine.device import choose_device
+from vsr.engine.fitting import Fitting, out_of_memory
 from vsr.media.color import batch_to_rgb, from_rgb
 from vsr.models.bicubic import Bicubic
 from vsr.types import Color, FrameBatch, ModelPlan, PixelFormat
@@ -56,6 +58,7 @@ class Upscaler:
         # Alpha is a mask, not a picture: the network would ring on its edges and has never seen
         # one, so it is interpolated.
         self._alpha = Bicubic(scale).to(self._backend.device)
+        self._fitting = Fitting()
 
     @property
     def device(self) -> torch.device:
@@ -66,6 +69,11 @@ class Upscaler:
     def weights_sha256(self) -> str:
         """Hash of the weights in use; empty for models without weights."""
         return self._backend.weights_sha256
+
+    @property
+    def notes(self) -> list[str]:
+        """What came up so far: that batches had to be made smaller. One sentence each."""
+        return self._fitting.notes
 
     @overload
     def __call__(self, frames: torch.Tensor) -> torch.Tensor: ...
@@ -80,27 +88,61 @@ class Upscaler:
 
         Returns:
             What went in, ``scale`` times as wide and high; float32 RGB is not clamped.
+
+        Raises:
+            OutOfMemoryError: the device has no room for a single frame.
         """
         if isinstance(frames, FrameBatch):
             return self.upscale(frames, frames.format, frames.color)
-        return self._backend(frames.to(self.device, torch.float32))
+
+        def enlarge(first: int, end: int) -> torch.Tensor:
+            with self._room(frames.shape):
+                return self._backend(frames[first:end].to(self.device, torch.float32))
+
+        parts = list(self._fitting(len(frames), enlarge))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     @torch.inference_mode()
     def upscale(self, batch: FrameBatch, format: PixelFormat, color: Color) -> FrameBatch:  # noqa: A002
-        """Upscale ``batch`` into planes of ``format`` that mean ``color``, on the CPU."""
-        planes = tuple(plane.to(self.device, non_blocking=True) for plane in batch.planes)
-        rgb, alpha = batch_to_rgb(replace(batch, planes=planes))
-        large = self._backend(rgb)
-        large_alpha = None
-        if format.alpha and alpha is not None:
-            large_alpha = self._alpha(alpha)
-        result = from_rgb(large, large_alpha, format, color)
+        """Upscale ``batch`` into planes of ``format`` that mean ``color``, on the CPU.
+
+        A batch that does not fit into the device's memory is done in smaller parts.
+
+        Raises:
+            OutOfMemoryError: the device has no room for a single frame.
+        """
+
+        def enlarge(first: int, end: int) -> list[torch.Tensor]:
+            with self._room(batch.planes[0].shape):
+                return self._planes(batch, slice(first, end), format, color)
+
+        parts = list(self._fitting(len(batch), enlarge))
+        planes = parts[0] if len(parts) == 1 else map(torch.cat, zip(*parts, strict=True))
         return replace(
             batch,
-            planes=tuple(plane.cpu() for plane in result),
+            planes=tuple(planes),
             format=format,
             width=batch.width * self.scale,
             height=batch.height * self.scale,
             color=color,
             ready=None,
         )
+
+    def _planes(
+        self,
+        batch: FrameBatch,
+        part: slice,
+        format: PixelFormat,  # noqa: A002 - the field's own word
+        color: Color,
+    ) -> list[torch.Tensor]:
+        planes = tuple(plane[part].to(self.device, non_blocking=True) for plane in batch.planes)
+        rgb, alpha = batch_to_rgb(replace(batch, planes=planes))
+        large = self._backend(rgb)
+        large_alpha = None
+        if format.alpha and alpha is not None:
+            large_alpha = self._alpha(alpha)
+        return [plane.cpu() for plane in from_rgb(large, large_alpha, format, color)]
+
+    def _room(self, shape: torch.Size) -> AbstractContextManager[None]:
+        size = "x".join(str(n) for n in shape)
+        return out_of_memory(self.device, f"a batch of {size}")

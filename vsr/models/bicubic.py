@@ -17,7 +17,7 @@ import torch.nn.functional as F  # noqa: N812 - what everybody calls it
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-__all__ = ["Bicubic", "imresize", "resize", "resize_matrix"]
+__all__ = ["Bicubic", "imresize", "resize", "resize_exactly", "resize_matrix"]
 
 _SUPPORT = 4  # samples under the unwidened kernel
 
@@ -95,6 +95,24 @@ def _resize(image: NDArray[np.uint8], scales: tuple[float, float]) -> NDArray[np
         rounded = np.clip(np.floor(exact + 0.5), 0, 255).astype(np.uint8)
         image = np.moveaxis(rounded, 0, axis)
     return np.ascontiguousarray(image)
+
+
+def resize_exactly(x: Tensor, scale: float) -> Tensor:
+    """:func:`imresize` in floating point: nothing is rounded between rows and columns, or after.
+
+    Args:
+        x: ``(..., H, W)`` floating point.
+        scale: for both axes.
+
+    Returns:
+        ``(..., ceil(H * scale), ceil(W * scale))`` of x's dtype, not clamped.
+    """
+    height, width = x.shape[-2:]
+    rows, columns = (
+        torch.tensor(resize_matrix(size, float(scale)), dtype=x.dtype, device=x.device)
+        for size in (height, width)
+    )
+    return rows @ x @ columns.t()
 
 
 class Bicubic(nn.Module):

@@ -29,6 +29,7 @@ from vsr.types.plan import (
     StageReport,
     StreamAction,
 )
+from vsr.types.segment import ReadTally, Segment, SegmentTally
 from vsr.types.spec import CodecSpec, ContainerSpec
 from vsr.types.weights import WeightsFile, is_set_name
 
@@ -53,8 +54,11 @@ __all__ = [
     "PixelFormat",
     "Plan",
     "Primaries",
+    "ReadTally",
     "Reason",
     "Report",
+    "Segment",
+    "SegmentTally",
     "SidePacket",
     "StageReport",
     "StreamAction",

@@ -178,6 +178,10 @@ class Report:
         given_up: the plan's, plus what only the run could know. ``warnings``: everything else odd.
         weights: the set or file whose weights were used; empty if the model has none.
         weights_sha256: SHA-256 of the file they were read from, 64 hexadecimal digits.
+        resumed_frames: frames taken over from an earlier run of the same job.
+        repeated_frames: frames that equal the one before, whose result was used again.
+        segments: parts the job was made in, 1 if it was written straight through.
+        workers: processes that made them.
     """
 
     destination: str
@@ -195,3 +199,7 @@ class Report:
     warnings: tuple[str, ...]
     weights: str = ""
     weights_sha256: str = ""
+    resumed_frames: int = 0
+    repeated_frames: int = 0
+    segments: int = 1
+    workers: int = 1

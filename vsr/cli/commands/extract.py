@@ -15,7 +15,7 @@ from vsr.cli.params import index_range, seconds
 
 if TYPE_CHECKING:
     from pipelines.extract import ExtractReport
-    from pipelines.extract_check import CheckReport
+    from pipelines.extract.check import CheckReport
     from vsr.media.read.scenes import Scene
 
 __all__ = ["extract"]
@@ -106,7 +106,7 @@ def extract(
     """
     _one_thing(destination, check, origin, list_scenes, as_json, quiet, wishes)
     if check:
-        from pipelines.extract_check import check_extract
+        from pipelines.extract.check import check_extract
 
         _show(check_extract(source, source=origin), as_json, quiet, _check_text)
     elif list_scenes:

@@ -11,6 +11,7 @@ from av.video.reformatter import ColorRange as SwsRange
 from av.video.reformatter import Interpolation
 
 from vsr.errors import InputError
+from vsr.media.read.notes import is_gap, nominal_step, odd_frames
 from vsr.media.read.reader import ReadRequest, ReadStats
 from vsr.media.read.repack import Repack, native_range, repack_for
 from vsr.types import ColorRange, FrameBatch
@@ -39,13 +40,10 @@ class Batcher:
         self._durations: list[int] = []
         self._taken = 0  # frames of the part so far
         self._previous: int | None = None
-        rate = request.video.average_rate
-        self._step = max(1, round(1 / (rate * time_base))) if rate else 1
-        self._nominal = self._step if rate else float("inf")
-        self._gaps = self._gap_frames = 0
+        nominal = nominal_step(request.video)
+        self._step = nominal or 1
+        self._nominal = nominal or float("inf")
         self._stated = 0  # the last frame's own duration
-        self._largest_move = 0
-        self.scaled = 0
         #: Where the part turned out to end, ``None`` while more frames may belong to it.
         self.end: int | None = None
 
@@ -78,22 +76,7 @@ class Batcher:
             if len(self._durations) < len(self._pts):
                 self._durations.append(self._stated if self._stated > 1 else self._step)
             yield self._emit()
-        if self._stats.invented_pts:
-            self._stats.warnings.append(
-                f"{self._stats.invented_pts} frames had no timestamp and were spaced evenly."
-            )
-        if self._stats.moved_pts:
-            seconds = float(self._largest_move * self._time_base)
-            self._stats.warnings.append(
-                f"{self._stats.moved_pts} frames had a timestamp not after the one before and were "
-                f"moved, by {seconds:.3f} s at most."
-            )
-
-        if self._gaps:
-            self._stats.warnings.append(
-                f"The timestamps jump at {self._gaps} places; at the file's frame rate about "
-                f"{self._gap_frames} frames are missing there."
-            )
+        self._stats.warnings.extend(odd_frames(self._stats, self._request.video))
 
     def _stamp(self, frame: av.VideoFrame) -> int:
         pts = frame.pts if frame.pts is not None else frame.dts
@@ -103,7 +86,8 @@ class Batcher:
         elif self._previous is not None:
             if pts <= self._previous:
                 self._stats.moved_pts += 1
-                self._largest_move = max(self._largest_move, self._previous + 1 - pts)
+                move = self._previous + 1 - pts
+                self._stats.largest_move = max(self._stats.largest_move, move)
                 pts = self._previous + 1
             else:
                 self._step = pts - self._previous
@@ -112,10 +96,9 @@ class Batcher:
         return pts
 
     def _note_gap(self, step: int) -> None:
-        """Where frames come at a constant rate, a longer step means that some are missing."""
-        if not self._request.video.variable_rate and 2 * step > 3 * self._nominal + 2:
-            self._gaps += 1
-            self._gap_frames += round(step / self._nominal) - 1
+        if is_gap(step, self._nominal, self._request.video):
+            self._stats.gaps += 1
+            self._stats.gap_frames += round(step / self._nominal) - 1
 
     def _store(self, frame: av.VideoFrame) -> None:
         video = self._request.video
@@ -159,7 +142,7 @@ class Batcher:
                 f"{self._taken}, pts {self._previous} ({seconds:.3f} s)",
                 remedy="Use --on-resize scale to bring all frames to the first size.",
             )
-        self.scaled += 1
+        self._stats.scaled += 1
         # yuvj* say their range by name, so that planar names alone would make swscale convert it.
         wanted = self._color.range or ColorRange.LIMITED
         own = native_range(frame.format.name) or ColorRange(frame.color_range) or wanted

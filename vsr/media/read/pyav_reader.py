@@ -11,12 +11,13 @@ from typing import Self, cast
 import av
 import av.error
 from av.container import InputContainer
-from av.stream import Discard, Disposition, Stream
+from av.stream import Discard, Stream
 
 from vsr.errors import DecodeError, InputError
 from vsr.media.av_errors import map_av_error
 from vsr.media.read.batching import Batcher
 from vsr.media.read.deinterlace import Deinterlacer
+from vsr.media.read.notes import cut_short
 from vsr.media.read.reader import ReadRequest, ReadStats
 from vsr.media.read.side_packets import SidePackets
 from vsr.media.read.timestamps import frame_pts, has_packet_pts
@@ -28,9 +29,6 @@ __all__ = ["PyAVReader"]
 # Seconds to seek before the wanted frame, one try after the other: MPEG-TS, MPEG-PS and open GOPs
 # in MP4 land too late at first.
 _BACK_OFFS = (0, 1, 2, 5, 10, 30)
-
-# Seconds by which files end before the end they announce without anything missing.
-_TOLERANCE = Fraction(1, 2)
 
 # A demuxer that fails so often in a row will not recover.
 _MOST_FAILURES = 100
@@ -122,7 +120,8 @@ class PyAVReader:
 
     def _frames_from(self, start: int | None) -> Iterator[av.VideoFrame]:
         """Frames from ``start``, or some before it, to the end of the file."""
-        if start is not None and has_packet_pts(self._open_container):
+        seekable = self._request.seek and has_packet_pts(self._open_container)
+        if start is not None and seekable:
             # bwdif looks at the frame before, so that must have been decoded too.
             wanted = start - 1 if self._request.deinterlace else start
             for seconds in _BACK_OFFS:
@@ -257,12 +256,12 @@ class PyAVReader:
     ) -> Iterator[av.VideoFrame | SidePacket]:
         shape: tuple[int, int, str] | None = None
         bwdif: Deinterlacer | None = None
-        flagged = False
         for event in events:
             if isinstance(event, SidePacket):
                 yield event
                 continue
-            flagged |= event.interlaced_frame
+            self._stats.flagged += event.interlaced_frame
+            self._stats.unflagged += not event.interlaced_frame
             if bwdif is None or shape != (event.width, event.height, event.format.name):
                 if bwdif is not None:
                     yield from bwdif.flush()
@@ -271,10 +270,6 @@ class PyAVReader:
             yield from bwdif.push(event)
         if bwdif is not None:
             yield from bwdif.flush()
-            if not flagged:
-                self._stats.warnings.append(
-                    "No frame is flagged as interlaced; all were deinterlaced all the same."
-                )
 
     def _deinterlacer(self, first: av.VideoFrame) -> Deinterlacer:
         """A deinterlacer for frames like ``first``.
@@ -283,18 +278,22 @@ class PyAVReader:
         are; where the first one is not, the request means all of them.
         """
         native = first.format.name
+        every = self._request.every_frame
         planar = native in PIXEL_FORMATS or native.startswith("yuvj")
         return Deinterlacer(
             self._request.path,
             native if planar else self._request.video.format.name,
             self._time_base,
-            every_frame=not first.interlaced_frame,
+            every_frame=not first.interlaced_frame if every is None else every,
         )
 
     def _close_the_books(self, batcher: Batcher) -> None:
         """Say what is missing, and raise if everything is."""
         warnings, path = self._stats.warnings, self._request.path
+        self._stats.end = batcher.end
         if self._stats.frames == 0:
+            if self._request.may_be_empty:
+                return
             if self._stats.corrupt_packets:
                 raise DecodeError(
                     f"none of {self._packets} video packets could be decoded",
@@ -302,12 +301,6 @@ class PyAVReader:
                     remedy="Check with a player whether the file is whole.",
                 )
             raise InputError("the requested part holds no frame", where=path)
-        if batcher.scaled:
-            video = self._request.video
-            warnings.append(
-                f"{batcher.scaled} frames had another size or format and were scaled to "
-                f"{video.width}x{video.height} {video.format.name}."
-            )
         if batcher.end is None and self._request.trim.start is None:
             warnings.extend(self._warnings())
 
@@ -317,31 +310,4 @@ class PyAVReader:
         # The two fields of an interlaced picture may be two packets.
         if self._missing and has_packet_pts(container) and not self._request.video.interlaced:
             yield f"{self._missing} video packets gave no frame."
-        announced = _end(stream.start_time, stream.duration, self._time_base)
-        # Edit lists hide packets, so their number alone does not mean that the file is cut short.
-        if (
-            announced is not None
-            and announced - self._video_end > _TOLERANCE
-            and self._packets < stream.frames
-        ):
-            yield (
-                f"The file is cut short: it announces {stream.frames} video packets, but only "
-                f"{self._packets} could be read."
-            )
-        announced = _end(container.start_time, container.duration, Fraction(1, av.time_base))
-        others = any(
-            s.discard == Discard.all and not s.disposition & Disposition.attached_pic
-            for s in container.streams.video
-        )
-        if stream.duration is None and announced is not None and self._last_end and not others:
-            begin = Fraction(container.start_time or 0, av.time_base)
-            if announced - self._last_end > max(_TOLERANCE, (announced - begin) / 20):
-                yield (
-                    f"The file is cut short: it announces {float(announced - begin):.2f} s, but "
-                    f"ends after {float(self._last_end - begin):.2f} s."
-                )
-
-
-def _end(start: int | None, duration: int | None, time_base: Fraction) -> Fraction | None:
-    """Seconds at which something ends."""
-    return None if duration is None else ((start or 0) + duration) * time_base
+        yield from cut_short(container, stream, self._packets, self._video_end, self._last_end)

@@ -34,6 +34,10 @@ class ReadRequest:
         on_resize: what to do when the picture size or format changes inside the file: raise, or
             scale to ``video``'s size.
         side_streams: indices of the streams whose packets are wanted.
+        seek: seek to where the part begins; else everything before it is decoded as well.
+        may_be_empty: a part without a single frame is no error.
+        every_frame: deinterlace frames that are not flagged as interlaced, too; ``None``: if the
+            first frame read is not.
     """
 
     path: str
@@ -44,6 +48,9 @@ class ReadRequest:
     deinterlace: bool = False
     on_resize: Literal["error", "scale"] = "error"
     side_streams: tuple[int, ...] = ()
+    seek: bool = True
+    may_be_empty: bool = False
+    every_frame: bool | None = None
 
 
 @dataclass(slots=True)
@@ -57,7 +64,12 @@ class ReadStats:
         invented_pts: frames without a timestamp, which got the previous frame's plus its step.
         moved_pts: frames whose timestamp was not after the previous one's, moved to one tick
             after it.
+        largest_move: ticks by which one of them was moved at most.
+        gaps, gap_frames: places where timestamps jump, and about how many frames are missing there.
+        scaled: frames that had another size or format and were scaled.
+        flagged, unflagged: frames to be deinterlaced that are flagged as interlaced, or are not.
         side_packets: packets given of each side stream.
+        end: timestamp of the first frame behind the part, ``None`` if none was seen.
         warnings: everything odd, one sentence each.
     """
 
@@ -66,7 +78,14 @@ class ReadStats:
     concealed_frames: int = 0
     invented_pts: int = 0
     moved_pts: int = 0
+    largest_move: int = 0
+    gaps: int = 0
+    gap_frames: int = 0
+    scaled: int = 0
+    flagged: int = 0
+    unflagged: int = 0
     side_packets: dict[int, int] = field(default_factory=dict)
+    end: int | None = None
     warnings: list[str] = field(default_factory=list)
 
 

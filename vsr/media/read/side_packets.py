@@ -25,6 +25,9 @@ __all__ = ["SidePackets"]
 # end, no other stream has one before it.
 _INTERLEAVING = Fraction(10)
 
+# A demuxer that fails so often in a row will not recover.
+_MOST_FAILURES = 100
+
 
 class SidePackets:
     """Demuxes a file from its beginning and gives the side packets of a span of time.
@@ -91,24 +94,37 @@ class SidePackets:
     def _span(self) -> Iterator[AnyPacket]:
         covers = {s.index for s in self._streams if s.disposition & Disposition.attached_pic}
         waiting = {s.index for s in self._streams if s.type != "attachment"} - covers
-        try:
-            for packet in self._container.demux(self._streams):
-                at = _time(packet)
-                if packet.size == 0:
-                    continue
-                if packet.stream_index in covers:  # belongs to the whole file
-                    covers.remove(packet.stream_index)
-                    yield packet
-                elif self._end is not None and at is not None and at >= self._end:
-                    waiting.discard(packet.stream_index)
-                    if at >= self._end + _INTERLEAVING:
-                        return
-                elif self._begins_late_enough(packet, at):
-                    yield packet
-                if not waiting and not covers:
+        for packet in self._demuxed():
+            at = _time(packet)
+            if packet.size == 0:
+                continue
+            if packet.stream_index in covers:  # belongs to the whole file
+                covers.remove(packet.stream_index)
+                yield packet
+            elif self._end is not None and at is not None and at >= self._end:
+                waiting.discard(packet.stream_index)
+                if at >= self._end + _INTERLEAVING:
                     return
-        except av.error.FFmpegError as error:
-            raise map_av_error(error, self._path, "read the other streams", DecodeError) from error
+            elif self._begins_late_enough(packet, at):
+                yield packet
+            if not waiting and not covers:
+                return
+
+    def _demuxed(self) -> Iterator[AnyPacket]:
+        """Packets of the streams; damaged places, which the video's reader counts, are passed."""
+        failures = 0
+        while True:
+            try:
+                for packet in self._container.demux(self._streams):
+                    failures = 0
+                    yield packet
+                return
+            except av.error.FFmpegError as error:
+                failures += 1
+                if failures >= _MOST_FAILURES:
+                    raise map_av_error(
+                        error, self._path, "read the other streams", DecodeError
+                    ) from error
 
     def _begins_late_enough(self, packet: AnyPacket, at: Fraction | None) -> bool:
         if self._start is None or at is None or at >= self._start:

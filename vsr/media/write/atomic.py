@@ -10,7 +10,34 @@ from pathlib import Path
 from vsr.errors import OutputError
 from vsr.media.av_errors import av_errors
 
-__all__ = ["AtomicFile"]
+__all__ = ["AtomicFile", "check_destination"]
+
+
+def check_destination(destination: str, *, overwrite: bool, source: str | None = None) -> None:
+    """Whether a file may be written there at all; see :class:`AtomicFile`.
+
+    Raises:
+        OutputError: the folder is missing, the destination exists and may not be replaced, is a
+            folder, or is the source itself.
+    """
+    path = Path(destination)
+    if not path.parent.is_dir():
+        raise OutputError(
+            f"the folder {path.parent} does not exist",
+            where=destination,
+            remedy="Create it first or choose another one.",
+        )
+    if path.is_dir():
+        raise OutputError("this is a folder", where=destination, remedy="Name a file inside it.")
+    if path.exists():
+        if source is not None and path.samefile(source):
+            raise OutputError(
+                "the result would replace the video it is made from",
+                where=destination,
+                remedy="Choose another name.",
+            )
+        if not overwrite:
+            raise _exists(destination)
 
 
 class AtomicFile:
@@ -23,6 +50,7 @@ class AtomicFile:
         destination: the final path.
         overwrite: replace a file that is already there.
         source: the file being read, which must not be the destination.
+        scratch: folder of the temporary file, on the same disk; by default the destination's.
 
     Attributes:
         path: the temporary file; it exists and is empty.
@@ -32,31 +60,19 @@ class AtomicFile:
             be replaced, is a folder, or is the source itself.
     """
 
-    def __init__(self, destination: str, *, overwrite: bool, source: str | None = None) -> None:
+    def __init__(
+        self,
+        destination: str,
+        *,
+        overwrite: bool,
+        source: str | None = None,
+        scratch: Path | None = None,
+    ) -> None:
+        check_destination(destination, overwrite=overwrite, source=source)
         self.destination = Path(destination)
         self._overwrite = overwrite
-        folder = self.destination.parent
-        if not folder.is_dir():
-            raise OutputError(
-                f"the folder {folder} does not exist",
-                where=destination,
-                remedy="Create it first or choose another one.",
-            )
-        if self.destination.is_dir():
-            raise OutputError(
-                "this is a folder", where=destination, remedy="Name a file inside it."
-            )
-        if self.destination.exists():
-            if source is not None and self.destination.samefile(source):
-                raise OutputError(
-                    "the result would replace the video it is made from",
-                    where=destination,
-                    remedy="Choose another name.",
-                )
-            if not overwrite:
-                raise _exists(destination)
         with av_errors(destination, "create a temporary file in the folder", OutputError):
-            self.path = _create_beside(self.destination)
+            self.path = _create_in(scratch or self.destination.parent, self.destination)
 
     def commit(self) -> int:
         """Flush the file to the disk and give it its name; returns its size in bytes.
@@ -109,10 +125,10 @@ def _exists(destination: str) -> OutputError:
     )
 
 
-def _create_beside(destination: Path) -> Path:
+def _create_in(folder: Path, destination: Path) -> Path:
     # Not tempfile's: those are private to the user, the result is to be like any new file.
     name = f".{destination.stem[:64]}.{secrets.token_hex(4)}.part{destination.suffix}"
-    path = destination.with_name(name)
+    path = folder / name
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     return path
 

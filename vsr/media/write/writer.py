@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import av
 import av.error
@@ -48,6 +48,9 @@ from vsr.types import (
     VideoStreamInfo,
 )
 
+if TYPE_CHECKING:
+    from av.video.stream import VideoStream
+
 __all__ = ["WriteResult", "Writer"]
 
 # Larger movie time scales make QuickTime's 32-bit durations overflow within hours.
@@ -77,6 +80,25 @@ class WriteResult:
     given_up: tuple[str, ...] = ()
 
 
+class VideoLane(Protocol):
+    """What gives the result its pictures: an encoder, or what encoders made before.
+
+    Attributes:
+        stream: of the result. ``time_base``: seconds per tick of ``times``.
+        times: presentation times of all frames.
+    """
+
+    stream: VideoStream
+    time_base: Fraction
+
+    @property
+    def times(self) -> Sequence[int]: ...
+
+    def flush(self) -> Iterable[Packet[Any]]:
+        """The packets that are still held back."""
+        ...
+
+
 class Writer:
     """Writes the result of a plan. A context manager, used by one thread.
 
@@ -91,14 +113,20 @@ class Writer:
     nothing else. Encoder, header and all streams are set up on entry, so that settings which
     cannot work fail before the first frame.
 
+    Args:
+        plan: the plan.
+        scratch: folder of the temporary file, on the same disk as the result; by default the
+            result's own.
+
     Raises (on entry):
         OutputError: the destination cannot be written, or the container refuses a stream.
         EncodeError: the encoder refuses its settings.
         InputError: the source cannot be opened again for its stream parameters.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, scratch: Path | None = None) -> None:
         self._plan = plan
+        self._scratch = scratch
         self._container = CONTAINERS[plan.container]
         self._lanes: dict[int, Lane] = {}
         self._warnings: list[str] = []
@@ -106,10 +134,16 @@ class Writer:
         self._source: InputContainer | None = None
         self._file: AtomicFile | None = None
         self._shapes = 0
+        self._video: VideoLane
 
     def __enter__(self) -> Self:
         plan = self._plan
-        self._file = AtomicFile(plan.destination, overwrite=plan.overwrite, source=plan.source)
+        self._file = AtomicFile(
+            plan.destination,
+            overwrite=plan.overwrite,
+            source=plan.source,
+            scratch=self._scratch,
+        )
         try:
             self._source = open_source(plan.source)
             with av_errors(plan.destination, "write the file", OutputError):
@@ -143,6 +177,23 @@ class Writer:
         for packet in self._encoder.encode(batch):
             self._mux(packet)
 
+    @property
+    def encoder(self) -> VideoEncoder:
+        """The encoder, open, with its stream in the result."""
+        return self._encoder
+
+    def join(self, video: VideoLane) -> None:
+        """Take the pictures from ``video`` by :meth:`mux_video`, instead of encoding frames."""
+        self._video = video
+
+    def mux_video(self, packet: Packet[Any]) -> None:
+        """Write a packet of pictures, which has its stream and times.
+
+        Raises:
+            OutputError: the file cannot be written (the disk is full).
+        """
+        self._mux(packet)
+
     def mux(self, packet: SidePacket) -> None:
         """Write a packet of another stream, which is consumed; those not planned are ignored.
 
@@ -154,12 +205,12 @@ class Writer:
             for ready in lane.take(packet.packet):
                 self._mux(ready)
 
-    def finish(self, check: Callable[[Path], None] | None = None) -> WriteResult:
+    def finish(self, before_commit: Callable[[Path], None] = lambda _: None) -> WriteResult:
         """Write what is left, verify the file, and give it its name.
 
         Args:
-            check: looks at the complete file too before it gets its name; what it raises keeps
-                the file from getting it.
+            before_commit: called with the temporary file when it is complete and verified; what
+                it raises keeps the file from getting its name.
 
         Raises:
             OutputError: the file cannot be written, or its name was taken meanwhile.
@@ -169,9 +220,10 @@ class Writer:
         plan, file, output = self._plan, self._file, self._output
         if file is None or output is None:
             raise OutputError("the writer is not open", where=plan.destination)
-        for packet in self._encoder.flush():
+        video = self._video
+        for packet in video.flush():
             self._mux(packet)
-        if not self._encoder.times:
+        if not video.times:
             raise OutputError("there was no frame to write", where=plan.destination)
         for lane in self._lanes.values():
             for packet in lane.flush():
@@ -182,19 +234,18 @@ class Writer:
             if self._shapes:
                 webm = self._container.muxer == "webm"
                 write_shapes(file.path, plan.destination, self._shapes, webm=webm)
-        frames = len(self._encoder.times)
+        frames = len(video.times)
         lost: tuple[str, ...] = ()
         if plan.verify:
             frames, lost = verify(
                 file.path,
                 plan,
-                self._encoder.stream.index,
-                self._encoder.times,
-                self._encoder.time_base,
+                video.stream.index,
+                video.times,
+                video.time_base,
                 list(self._lanes.values()),
             )
-        if check is not None:
-            check(file.path)
+        before_commit(file.path)
         size = file.commit()
         for lane in self._lanes.values():
             self._warnings.extend(lane.warnings())
@@ -213,6 +264,7 @@ class Writer:
         for action in in_order:
             if action is None:
                 self._encoder = VideoEncoder(output, plan)
+                self._video = self._encoder
                 describe_stream(self._encoder.stream, plan.video, same_samples=False)
             elif action.action != "attach" and not action.stream.is_cover:
                 begin = begins.get(action.stream.index)

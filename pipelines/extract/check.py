@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-from pipelines.manifest import ExtractedFrame, Manifest, file_sha256, manifest_of
+from pipelines.extract.manifest import ExtractedFrame, Manifest, file_sha256, manifest_of
 from vsr.errors import DecodeError, InputError, VerifyError
 from vsr.media.frame_hash import frame_hashes
 from vsr.media.probe import probe

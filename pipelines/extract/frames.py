@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from pipelines.events import Event, Warned
-from pipelines.extract_job import ExtractJob, ExtractReport, frame_batches
+from pipelines.extract.job import ExtractJob, ExtractReport, frame_batches
 from vsr.errors import InputError, UsageError
 from vsr.media.probe import probe
 from vsr.media.read.part import Mistrusted, Part, locate

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from pipelines.events import Event, Progress
-from pipelines.extract_losses import clip_losses, picture_losses
-from pipelines.manifest import (
+from pipelines.extract.losses import clip_losses, picture_losses
+from pipelines.extract.manifest import (
     ExtractedFrame,
     Manifest,
     file_sha256,

@@ -1,0 +1,1 @@
+"""Jobs in segments: resume, and several workers on one machine."""

@@ -1,0 +1,95 @@
+"""What a finished segment depends on: if any of it changes, the segment is of no use."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import torch
+
+from vsr import __version__
+from vsr.errors import InputError
+from vsr.media.av_errors import av_errors
+from vsr.models.registry import weights_path
+from vsr.models.weights import sha256
+from vsr.types import Plan
+from vsr.types.plain import to_plain
+
+__all__ = ["job_settings", "weights_hash"]
+
+#: Bytes at each end of the source that are hashed.
+_ENDS = 1 << 20
+
+#: Fields of the plan that decide what the pictures of the result are.
+_FIELDS = (
+    *("trim", "time_shift", "deinterlace", "on_resize", "reader", "backend", "dtype", "batch"),
+    *("width", "height", "sar", "color", "encode", "container"),
+)
+
+
+def job_settings(plan: Plan) -> dict[str, str]:
+    """Everything that the pictures depend on, by name, as text.
+
+    The source is known by its size, the time of its last change, and the hash of its first and
+    last mebibyte. Hashing all of a film takes minutes on a slow disk each time a job goes on;
+    size and time change with every edit, and where a program sets the time back, the ends of
+    media files hold index and headers, which change with the content. Its name does not count.
+
+    Which of several devices of a kind is used does not count either, nor how many workers.
+
+    Raises:
+        InputError: the source cannot be read.
+        ModelError: there are no such weights.
+    """
+    found: dict[str, Any] = {name: to_plain(getattr(plan, name)) for name in _FIELDS}
+    found["video"] = plan.video.index
+    found["device"] = plan.device.partition(":")[0]
+    found["model"] = f"{plan.model.name} x{plan.model.scale}"
+    found["weights"] = weights_hash(plan)
+    found["source"] = _identity(plan.source)
+    found["versions"] = {
+        "vsr": __version__,
+        "torch": torch.__version__,
+        **{name: list(version) for name, version in av.library_versions.items()},
+    }
+    return dict(sorted(_flat("", found)))
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _flat(f"{name}.{key}" if name else key, item)
+    elif isinstance(value, list) and value and all(_is_pair(item) for item in value):
+        yield from _flat(name, dict(value))
+    else:
+        yield name, str(value)
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
+
+
+def weights_hash(plan: Plan) -> str:
+    """SHA-256 of the weights that ``plan`` uses; empty if its model has none.
+
+    Raises:
+        ModelError: there are no such weights.
+    """
+    path = weights_path(plan.model.name, plan.model.scale, plan.model.weights)
+    return "" if path is None else sha256(path)
+
+
+def _identity(source: str) -> dict[str, Any]:
+    with av_errors(source, "read the file", InputError), Path(source).open("rb") as file:
+        status = Path(source).stat()
+        digest = hashlib.sha256(file.read(_ENDS))
+        file.seek(max(0, status.st_size - _ENDS))
+        digest.update(file.read(_ENDS))
+    return {
+        "size": status.st_size,
+        "changed": status.st_mtime_ns,
+        "ends": digest.hexdigest(),
+    }

@@ -1,0 +1,107 @@
+"""What was odd about a source, in sentences: for one reader, or for the segments of a job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from itertools import pairwise
+
+import av
+from av.container import InputContainer
+from av.stream import Discard, Disposition
+
+from vsr.media.read.reader import ReadStats
+from vsr.types import VideoStreamInfo
+
+__all__ = ["count_gaps", "cut_short", "is_gap", "nominal_step", "odd_frames"]
+
+# Seconds by which files end before the end they announce without anything missing.
+_TOLERANCE = Fraction(1, 2)
+
+
+def odd_frames(stats: ReadStats, video: VideoStreamInfo) -> Iterator[str]:
+    """What was odd about the frames that were read."""
+    if stats.invented_pts:
+        yield f"{stats.invented_pts} frames had no timestamp and were spaced evenly."
+    if stats.moved_pts:
+        seconds = float(stats.largest_move * video.time_base)
+        yield (
+            f"{stats.moved_pts} frames had a timestamp not after the one before and were "
+            f"moved, by {seconds:.3f} s at most."
+        )
+    if stats.gaps:
+        yield (
+            f"The timestamps jump at {stats.gaps} places; at the file's frame rate about "
+            f"{stats.gap_frames} frames are missing there."
+        )
+    if stats.scaled:
+        yield (
+            f"{stats.scaled} frames had another size or format and were scaled to "
+            f"{video.width}x{video.height} {video.format.name}."
+        )
+    if stats.unflagged and not stats.flagged:
+        yield "No frame is flagged as interlaced; all were deinterlaced all the same."
+
+
+def nominal_step(video: VideoStreamInfo) -> int | None:
+    """Ticks between frames at the file's frame rate, if it has one."""
+    rate = video.average_rate
+    return max(1, round(1 / (rate * video.time_base))) if rate else None
+
+
+def is_gap(step: int, nominal: float, video: VideoStreamInfo) -> bool:
+    """Where frames come at a constant rate, a longer step means that some are missing."""
+    return not video.variable_rate and 2 * step > 3 * nominal + 2
+
+
+def count_gaps(pts: Sequence[int], video: VideoStreamInfo) -> tuple[int, int]:
+    """Places where rising timestamps jump, and about how many frames are missing there."""
+    nominal = nominal_step(video)
+    if nominal is None:
+        return 0, 0
+    steps = [b - a for a, b in pairwise(pts)]
+    found = [step for step in steps if is_gap(step, nominal, video)]
+    return len(found), sum(round(step / nominal) - 1 for step in found)
+
+
+def cut_short(
+    container: InputContainer,
+    stream: av.VideoStream,
+    packets: int,
+    video_end: Fraction,
+    last_end: Fraction,
+) -> Iterator[str]:
+    """What the container announced and the file did not hold, once it has been read whole.
+
+    Args:
+        container: at its end.
+        stream: the video.
+        packets: video packets that were read.
+        video_end: seconds at which the last of them ends.
+        last_end: seconds at which the last packet of any stream ends.
+    """
+    time_base = stream.time_base or Fraction(1, av.time_base)
+    announced = _end(stream.start_time, stream.duration, time_base)
+    # Edit lists hide packets, so their number alone does not mean that the file is cut short.
+    if announced is not None and announced - video_end > _TOLERANCE and packets < stream.frames:
+        yield (
+            f"The file is cut short: it announces {stream.frames} video packets, but only "
+            f"{packets} could be read."
+        )
+    announced = _end(container.start_time, container.duration, Fraction(1, av.time_base))
+    others = any(
+        s.discard == Discard.all and not s.disposition & Disposition.attached_pic
+        for s in container.streams.video
+    )
+    if stream.duration is None and announced is not None and last_end and not others:
+        begin = Fraction(container.start_time or 0, av.time_base)
+        if announced - last_end > max(_TOLERANCE, (announced - begin) / 20):
+            yield (
+                f"The file is cut short: it announces {float(announced - begin):.2f} s, but "
+                f"ends after {float(last_end - begin):.2f} s."
+            )
+
+
+def _end(start: int | None, duration: int | None, time_base: Fraction) -> Fraction | None:
+    """Seconds at which something ends."""
+    return None if duration is None else ((start or 0) + duration) * time_base

@@ -1,0 +1,1 @@
+"""Segments on the disk: encoded alone, joined without encoding them again."""
