@@ -16,6 +16,7 @@ from synth import make_clip, picture
 from vsr.media.codecs import CODECS, encoder_problem
 from vsr.media.containers import CONTAINERS, container_of
 from vsr.media.write.writer import Writer
+from vsr.preset import load_preset
 from vsr.types import PIXEL_FORMATS, pixel_format
 
 _SOFTWARE = [name for name, row in CODECS.items() if not row.hardware]
@@ -141,3 +142,16 @@ def test_no_encoder_runs_in_real_time(tmp_path: Path) -> None:
         threads = [int(task.name) for task in Path("/proc/self/task").iterdir()]
         policies = {os.sched_getscheduler(thread) for thread in threads}
     assert os.SCHED_FIFO not in policies
+
+
+@pytest.mark.parametrize("size", [(16, 16), (67, 45), (128, 96)])
+@pytest.mark.parametrize("fmt", ["yuv420p", "yuv420p10le"])
+def test_the_preset_of_ffv1_suits_any_size(size: tuple[int, int], fmt: str, tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "in.mkv", width=size[0], height=size[1], frames=2, codec="ffv1")
+    out, options = tmp_path / "out.mkv", dict(load_preset("ffv1").options)
+    run(write_plan(clip.path, out, codec="ffv1", pix_fmt=fmt, scale=1, options=options))
+    with av.open(str(out)) as file:
+        frame = next(file.decode(video=0))
+    want = picture(0, pixel_format(fmt), *size)
+    for have, plane in zip(_planes(frame, fmt), want, strict=True):
+        np.testing.assert_array_equal(have, plane)

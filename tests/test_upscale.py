@@ -228,3 +228,15 @@ def test_a_broken_file_fails_and_leaves_nothing(reference: Path, tmp_path: Path)
     with pytest.raises(InputError, match="moov"):
         upscale(reference / "nasty/g02_truncated_no_moov.mp4", tmp_path / "out.mp4")
     assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("codec", ["vp9", "ffv1"])
+def test_joined_segments_keep_the_shape_of_pixels(codec: str, tmp_path: Path) -> None:
+    clip = make_clip(
+        tmp_path / "in.mp4", width=32, height=32, frames=250, rate=10, sar=Fraction(16, 11)
+    )
+    out = tmp_path / "out.mkv"
+    report = upscale(clip.path, out, 2, model="bicubic", codec=codec)
+    assert report.segments > 1
+    assert (report.frames_out, report.given_up) == (250, ())
+    assert vsr.probe(str(out)).videos[0].sar == Fraction(16, 11)

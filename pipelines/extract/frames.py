@@ -15,7 +15,6 @@ from vsr.media.probe import probe
 from vsr.media.read.part import Mistrusted, Part, locate
 from vsr.media.read.scenes import Scene, scenes
 from vsr.plan import select_video
-from vsr.types import VideoStreamInfo
 
 __all__ = ["ExtractReport", "extract", "list_scenes"]
 
@@ -45,8 +44,7 @@ def extract(
     Args:
         source: any file FFmpeg reads.
         destination: ``.mkv`` or ``.mp4`` for FFV1; a folder or ``frames_%06d.png`` for PNG files,
-            numbered by the frames' indices; by default ``<stem>_clip.mkv`` beside the source, or
-            ``.mp4`` where pixels are not square, whose shape Matroska would lose.
+            numbered by the frames' indices; by default ``<stem>_clip.mkv`` beside the source.
         first: index of the first frame, from 0. ``stop``: index of the one behind the last.
         start: seconds from the file's first frame. ``end``: likewise; frames shown at that time
             or later are not wanted.
@@ -67,7 +65,7 @@ def extract(
     part = _part(first, stop, start, end, frames, scene)
     info = probe(path)
     video = select_video(info, video_stream)
-    target = str(destination) if destination is not None else _beside(path, video)
+    target = str(destination) if destination is not None else _beside(path)
     job = ExtractJob(info, video, target, overwrite, reader, on_event or (lambda _: None))
     job.look_ahead()
     if scene is not None:
@@ -141,10 +139,8 @@ def _scene_part(job: ExtractJob, number: int, frames: int | None) -> Part:
     )
 
 
-def _beside(source: str, video: VideoStreamInfo) -> str:
+def _beside(source: str) -> str:
     if "://" in source:
         raise UsageError("a URL has no folder for the result", remedy="Name it: -o clip.mkv.")
     path = Path(source)
-    # Only .mp4 keeps the shape of pixels that are not square; .mkv keeps more of all else.
-    ending = "mkv" if video.sar == 1 else "mp4"
-    return str(path.with_name(f"{path.stem}_clip.{ending}"))
+    return str(path.with_name(f"{path.stem}_clip.mkv"))

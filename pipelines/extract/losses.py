@@ -43,7 +43,6 @@ def _static_losses(video: VideoStreamInfo, clip: VideoStreamInfo, container: str
     ):
         have, want = getattr(clip, field), getattr(video, field)
         if have != want and not (field == "hdr" and _close(have, want)):
-            # Matroska's muxer takes the aspect from a field that PyAV 18.1 does not reach.
             other = "; .mp4 keeps it" if field != "hdr" and container == "mkv" else ""
             yield f"{label}: {want} became {have} in .{container}{other}."
     for tag in ("matrix", "primaries", "transfer", "range", "site"):

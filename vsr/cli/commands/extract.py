@@ -38,7 +38,7 @@ def _option(section: str, *names: str, **settings: Any) -> Callable[[F], F]:
     type=click.Path(),
     metavar="DST",
     help="FFV1 in .mkv or .mp4; or PNG files: FOLDER/ or frames_%06d.png, numbered by their index "
-    "in SRC.  [default: SRC_clip.mkv beside SRC; .mp4 if pixels are not square]",
+    "in SRC.  [default: SRC_clip.mkv beside SRC]",
 )
 @_option(_RESULT, *("-y", "--overwrite"), is_flag=True, help="Replace what is already there.")
 @_option(

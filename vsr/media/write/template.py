@@ -9,7 +9,6 @@ and its stream used as the template: FFmpeg's Matroska reader fills the fields i
 from __future__ import annotations
 
 import io
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -17,6 +16,7 @@ from fractions import Fraction
 import av
 from av.stream import Stream
 
+from vsr.media.ebml import element
 from vsr.types import ChromaSite, HdrMetadata
 
 __all__ = ["AUDIO_IDS", "audio_template", "video_template"]
@@ -49,15 +49,15 @@ def video_template(codec: str, site: ChromaSite, hdr: HdrMetadata | None) -> Ite
     colour = b""
     if site in _SITINGS:
         horizontal, vertical = _SITINGS[site]
-        colour += _element(0x55B7, horizontal) + _element(0x55B8, vertical)
+        colour += element(0x55B7, horizontal) + element(0x55B8, vertical)
     if hdr is not None and hdr.max_cll is not None:
-        colour += _element(0x55BC, hdr.max_cll) + _element(0x55BD, hdr.max_fall or 0)
+        colour += element(0x55BC, hdr.max_cll) + element(0x55BD, hdr.max_fall or 0)
     if hdr is not None:
         colour += _mastering(hdr)
-    picture = _element(0xB0, 64) + _element(0xBA, 64)
+    picture = element(0xB0, 64) + element(0xBA, 64)
     if colour:
-        picture += _element(0x55B0, colour)
-    track = _element(0x83, 1) + _element(0x86, _VIDEO_IDS[codec]) + _element(0xE0, picture)
+        picture += element(0x55B0, colour)
+    track = element(0x83, 1) + element(0x86, _VIDEO_IDS[codec]) + element(0xE0, picture)
     with _opened(track) as stream:
         yield stream
 
@@ -74,13 +74,13 @@ def audio_template(
         extradata: codec private data of the stream that is copied.
         delay: seconds of sound before time zero that only prime the decoder.
     """
-    sound = _element(0xB5, float(rate)) + _element(0x9F, channels)
+    sound = element(0xB5, float(rate)) + element(0x9F, channels)
     track = (
-        _element(0x83, 2)
-        + _element(0x86, AUDIO_IDS[codec])
-        + (_element(0x63A2, extradata) if extradata else b"")
-        + _element(0x56AA, round(delay * 10**9))
-        + _element(0xE1, sound)
+        element(0x83, 2)
+        + element(0x86, AUDIO_IDS[codec])
+        + (element(0x63A2, extradata) if extradata else b"")
+        + element(0x56AA, round(delay * 10**9))
+        + element(0xE1, sound)
     )
     with _opened(track) as stream:
         yield stream
@@ -91,36 +91,24 @@ def _mastering(hdr: HdrMetadata) -> bytes:
     if hdr.primaries is not None:
         coordinates = [float(value) for point in hdr.primaries for value in point]
         for number, value in enumerate(coordinates):
-            data += _element(0x55D1 + number, value)
+            data += element(0x55D1 + number, value)
     if hdr.min_luminance is not None and hdr.max_luminance is not None:
-        data += _element(0x55D9, float(hdr.max_luminance))
-        data += _element(0x55DA, float(hdr.min_luminance))
-    return _element(0x55D0, data) if data else b""
+        data += element(0x55D9, float(hdr.max_luminance))
+        data += element(0x55DA, float(hdr.min_luminance))
+    return element(0x55D0, data) if data else b""
 
 
 @contextmanager
 def _opened(track: bytes) -> Iterator[Stream]:
     # EBML header, then a segment of segment info, one track entry and one empty cluster.
-    header = _element(0x4282, "matroska") + _element(0x4287, 4) + _element(0x4285, 2)
-    info = _element(0x2AD7B1, 1_000_000) + _element(0x4D80, "vsr") + _element(0x5741, "vsr")
-    entry = _element(0xD7, 1) + _element(0x73C5, 1) + track
+    header = element(0x4282, "matroska") + element(0x4287, 4) + element(0x4285, 2)
+    info = element(0x2AD7B1, 1_000_000) + element(0x4D80, "vsr") + element(0x5741, "vsr")
+    entry = element(0xD7, 1) + element(0x73C5, 1) + track
     body = (
-        _element(0x1549A966, info)
-        + _element(0x1654AE6B, _element(0xAE, entry))
-        + _element(0x1F43B675, _element(0xE7, 0))
+        element(0x1549A966, info)
+        + element(0x1654AE6B, element(0xAE, entry))
+        + element(0x1F43B675, element(0xE7, 0))
     )
-    file = io.BytesIO(_element(0x1A45DFA3, header) + _element(0x18538067, body))
+    file = io.BytesIO(element(0x1A45DFA3, header) + element(0x18538067, body))
     with av.open(file, "r", format="matroska") as container:
         yield container.streams[0]
-
-
-def _element(identifier: int, value: bytes | str | int | float) -> bytes:
-    """One EBML element: identifier, length, and the value in EBML's coding of its type."""
-    if isinstance(value, float):
-        data = struct.pack(">d", value)
-    elif isinstance(value, int):
-        data = value.to_bytes(max(1, (value.bit_length() + 7) // 8), "big")
-    else:
-        data = value.encode() if isinstance(value, str) else value
-    length = (0x10000000 | len(data)).to_bytes(4, "big")
-    return identifier.to_bytes((identifier.bit_length() + 7) // 8, "big") + length + data

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from fractions import Fraction
 from itertools import zip_longest
 from pathlib import Path
@@ -13,12 +14,17 @@ from typing import Any
 import av
 from av.container import InputContainer
 from av.stream import Stream
+from av.video.frame import VideoFrame
 
 from vsr.errors import VerifyError
 from vsr.media.av_errors import av_errors
 from vsr.media.write.remux import Lane, is_pause
+from vsr.types import Plan
 
 __all__ = ["verify"]
+
+# WebM has whole pixels only: its ratio is right to 1/10000 (display_size in pixel_shape.py).
+_SAME_SHAPE = Fraction(1, 5000)
 
 
 @dataclass(slots=True)
@@ -32,44 +38,81 @@ class _Found:
 
 def verify(
     path: Path,
-    where: str,
-    size: tuple[int, int],
+    plan: Plan,
     video: int,
     times: Sequence[int],
     time_base: Fraction,
     lanes: Sequence[Lane],
-) -> int:
+) -> tuple[int, tuple[str, ...]]:
     """Read ``path`` back and compare it with what was written.
 
     Every frame has its packet with the right presentation time (to half a tick of the file's
-    time base), every other stream has all its packets, and the first and last frame decode at
-    the right size.
+    time base), every other stream has all its packets, the first and last frame decode at the
+    right size, and pixels have the plan's shape.
 
     Args:
         path: the file.
-        where: what to call it in errors.
-        size: width and height of the pictures.
+        plan: what it must be; errors call the file by its destination.
         video: index of the video stream in the file.
         times: expected presentation times, rising, in ticks of ``time_base``.
         time_base: seconds per tick of ``times``.
         lanes: the other streams.
 
     Returns:
-        The number of frames found.
+        The number of frames found, and a sentence for each colour tag of the plan that the file
+        lacks.
 
     Raises:
-        VerifyError: something differs; it names the first difference.
+        VerifyError: something differs, it names the first difference; or a colour tag is lacking
+            and the plan is strict.
     """
+    where = plan.destination
     with av_errors(where, "read the written file back", VerifyError):
         with av.open(str(path)) as container:
             stream = _video_stream(container, video, where)
+            _compare_shape(stream, plan.sar, where)
             found = _demux(container, stream)
             _compare_times(found[video].times, stream, times, time_base, where)
             for lane in lanes:
                 _compare_lane(found.get(lane.stream.index, _Found()), lane, where)
         with av.open(str(path)) as container:
-            _decode_ends(container, video, size, found[video].times, where)
-    return len(times)
+            size = (plan.width, plan.height)
+            first = _decode_ends(container, video, size, found[video].times, where)
+    lost = tuple(_lost_tags(first, plan))
+    if plan.strict and lost:
+        raise VerifyError(f"strict mode, and the result lacks: {' '.join(lost)}", where=where)
+    return len(times), lost
+
+
+def _compare_shape(stream: Any, sar: Fraction, where: str) -> None:
+    found = Fraction(stream.sample_aspect_ratio or 1)
+    if abs(found / sar - 1) > _SAME_SHAPE:
+        raise VerifyError(
+            f"the pixel aspect ratio is {_ratio(found)} instead of {_ratio(sar)}", where=where
+        )
+
+
+def _ratio(value: Fraction) -> str:
+    return f"{value.numerator}:{value.denominator}"
+
+
+def _lost_tags(frame: VideoFrame, plan: Plan) -> Iterator[str]:
+    tags = plan.encode.tags
+    found: dict[str, tuple[IntEnum, int]] = {
+        "primaries": (tags.primaries, int(frame.color_primaries)),
+        "transfer": (tags.transfer, int(frame.color_trc)),
+    }
+    if not frame.format.is_rgb:
+        found["matrix"] = (tags.matrix, int(frame.colorspace))
+        found["range"] = (tags.range, int(frame.color_range))
+    for name, (want, have) in found.items():
+        kinds = {int(kind): kind.name.lower() for kind in type(want)}
+        # What the plan leaves unspecified may be anything.
+        if want.name != "UNSPECIFIED" and have != want:
+            yield (
+                f"colour tag {name}: {kinds[want]} became {kinds.get(have, str(have))} "
+                f"in .{plan.container} with {plan.encode.name}."
+            )
 
 
 def _video_stream(container: InputContainer, video: int, where: str) -> Stream:
@@ -144,11 +187,12 @@ def _decode_ends(
     size: tuple[int, int],
     times: Sequence[int],
     where: str,
-) -> None:
+) -> VideoFrame:
+    """Decode the first and the last frame; returns the first."""
     stream: Any = container.streams[video]
     stream.thread_type = "AUTO"
     first = next(iter(container.decode(stream)), None)
-    _check_frame(first, times[0], size, "first", where)
+    checked = _check_frame(first, times[0], size, "first", where)
     last = None
     # The index may lead behind the last key frame that helps: then from the start.
     for target in (times[-1], times[0]):
@@ -158,9 +202,10 @@ def _decode_ends(
         if last is not None and last.pts == times[-1]:
             break
     _check_frame(last, times[-1], size, "last", where)
+    return checked
 
 
-def _check_frame(frame: Any, pts: int, size: tuple[int, int], name: str, where: str) -> None:
+def _check_frame(frame: Any, pts: int, size: tuple[int, int], name: str, where: str) -> VideoFrame:
     if frame is None or frame.pts != pts:
         raise VerifyError(f"the {name} frame of the written file does not decode", where=where)
     if (frame.width, frame.height) != size:
@@ -168,3 +213,5 @@ def _check_frame(frame: Any, pts: int, size: tuple[int, int], name: str, where: 
             f"the {name} frame is {frame.width}x{frame.height} instead of {size[0]}x{size[1]}",
             where=where,
         )
+    checked: VideoFrame = frame
+    return checked

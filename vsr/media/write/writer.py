@@ -15,6 +15,7 @@ import av
 import av.error
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
+from av.stream import Stream
 
 from vsr.errors import OutputError
 from vsr.media.av_errors import av_errors
@@ -23,6 +24,7 @@ from vsr.media.source import open_source
 from vsr.media.write.atomic import AtomicFile
 from vsr.media.write.audio import AudioLane
 from vsr.media.write.encoder import VideoEncoder, encoder_tick
+from vsr.media.write.pixel_shape import reserve_shape, write_shapes
 from vsr.media.write.remux import (
     Lane,
     add_attachment,
@@ -34,7 +36,17 @@ from vsr.media.write.remux import (
 from vsr.media.write.subtitles import SubtitleLane
 from vsr.media.write.tags import chapters, describe_stream, file_metadata
 from vsr.media.write.verify import verify
-from vsr.types import FrameBatch, Plan, SidePacket, StreamAction
+from vsr.types import (
+    Color,
+    FrameBatch,
+    Matrix,
+    Plan,
+    Primaries,
+    SidePacket,
+    StreamAction,
+    Transfer,
+    VideoStreamInfo,
+)
 
 if TYPE_CHECKING:
     from av.video.stream import VideoStream
@@ -45,6 +57,8 @@ __all__ = ["WriteResult", "Writer"]
 _MAX_MOVIE_TIMESCALE = 1_000_000
 # Where sound and picture have no common one: exact for the picture, to 20 us for the sound.
 _FINE_MOVIE_TIMESCALE = 50_000
+# Codecs whose bitstream does not say what its colours are, by row of the table.
+_UNTAGGED_CODECS = {"ffv1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +70,14 @@ class WriteResult:
         bytes: size of the file.
         verified: whether it was read back.
         warnings: everything odd, one sentence each.
+        given_up: what the file lacks of the plan, as reading it back shows.
     """
 
     frames: int
     bytes: int
     verified: bool
     warnings: tuple[str, ...]
+    given_up: tuple[str, ...] = ()
 
 
 class VideoLane(Protocol):
@@ -117,6 +133,7 @@ class Writer:
         self._output: OutputContainer | None = None
         self._source: InputContainer | None = None
         self._file: AtomicFile | None = None
+        self._shapes = 0
         self._video: VideoLane
 
     def __enter__(self) -> Self:
@@ -214,12 +231,15 @@ class Writer:
         self._output = None
         with av_errors(plan.destination, "finish the file", OutputError):
             output.close()
+            if self._shapes:
+                webm = self._container.muxer == "webm"
+                write_shapes(file.path, plan.destination, self._shapes, webm=webm)
         frames = len(video.times)
+        lost: tuple[str, ...] = ()
         if plan.verify:
-            frames = verify(
+            frames, lost = verify(
                 file.path,
-                plan.destination,
-                (plan.width, plan.height),
+                plan,
                 video.stream.index,
                 video.times,
                 video.time_base,
@@ -229,7 +249,7 @@ class Writer:
         size = file.commit()
         for lane in self._lanes.values():
             self._warnings.extend(lane.warnings())
-        return WriteResult(frames, size, plan.verify, tuple(self._warnings))
+        return WriteResult(frames, size, plan.verify, tuple(self._warnings), lost)
 
     def _start(self, output: OutputContainer, source: InputContainer) -> None:
         plan = self._plan
@@ -263,9 +283,23 @@ class Writer:
             output.set_chapters(chapters(plan))
         if plan.metadata:
             output.metadata.update(file_metadata(plan))
+        if self._container.muxer in ("matroska", "webm"):
+            self._reserve_shapes()
         output.start_encoding()
         for cover, picture in covers:
             output.mux(cover_packet(cover, picture))
+
+    def _reserve_shapes(self) -> None:
+        shapes: list[tuple[Stream, Fraction]] = [(self._encoder.stream, self._plan.sar)]
+        shapes.extend(
+            (lane.stream, lane.action.stream.sar)
+            for lane in self._lanes.values()
+            if isinstance(lane.action.stream, VideoStreamInfo)
+        )
+        for stream, sar in shapes:
+            if sar != 1:
+                reserve_shape(stream, sar)
+                self._shapes += 1
 
     def _lane(
         self,
@@ -295,6 +329,9 @@ class Writer:
             if scale > _MAX_MOVIE_TIMESCALE:
                 scale = video * -(-_FINE_MOVIE_TIMESCALE // video)
             options.setdefault("movie_timescale", str(scale))
+            if plan.encode.name in _UNTAGGED_CODECS and _tagged(plan.encode.tags):
+                # Otherwise colour is only written if matrix, primaries and transfer are tagged.
+                options["movflags"] = options.get("movflags", "") + "+write_colr"
         return options
 
     def _mux(self, packet: Packet[Any]) -> None:
@@ -316,3 +353,9 @@ class Writer:
         if self._source is not None:
             self._source.close()
             self._source = None
+
+
+def _tagged(color: Color) -> bool:
+    """Whether at least one of the three tags is there; if none is, FFmpeg guesses all three."""
+    unsaid = (Matrix.UNSPECIFIED, Primaries.UNSPECIFIED, Transfer.UNSPECIFIED)
+    return (color.matrix, color.primaries, color.transfer) != unsaid
