@@ -1,0 +1,92 @@
+"""Backend ``native``: head and tail in torch, the trunk (98% of the arithmetic) in C++."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from vsr.engine.native.library import Network, Run, library, problem
+from vsr.engine.native.pack import pack_trunk
+from vsr.models.fdiwn_inference import FdiwnInference
+from vsr.models.registry import load_model
+from vsr.types import ModelPlan
+
+__all__ = ["NativeBackend", "upscale_frame"]
+
+#: Lines of features that torch sees at a time: a whole frame's would double the memory.
+_BAND = 128
+#: Lines that the tail reads beyond those it gives.
+_REACH = 2
+
+
+class NativeBackend:
+    """See :class:`vsr.engine.backend.Backend`.
+
+    Arithmetic and statistics are float32; ``dtype`` is what maps are stored as in between. As many
+    threads compute as torch would use.
+    """
+
+    def __init__(self, model: ModelPlan, device: str, dtype: str) -> None:
+        self._loaded = load_model(model.name, model.scale, model.weights)
+        self.device = torch.device(device)
+        self.scale = model.scale
+        self.weights_sha256 = self._loaded.weights_sha256
+        self._net = cast(FdiwnInference, self._loaded.network)
+        self._library = library()
+        self._trunk = Network(self._library, pack_trunk(self._net))
+        self._half = dtype == "float16"
+
+    @staticmethod
+    def problem(device: str) -> str | None:
+        """Why it cannot run on ``device``; ``None`` if it can."""
+        if device != "cpu":
+            return "it runs on the CPU"
+        return problem()
+
+    @torch.inference_mode()
+    def __call__(self, rgb: Tensor) -> Tensor:
+        """Upscale a batch, frame by frame; see the protocol for shapes and ranges.
+
+        Raises:
+            OutOfMemoryError: there is no room for a frame.
+        """
+        count, colours, height, width = rgb.shape
+        out = rgb.new_empty((count, colours, height * self.scale, width * self.scale))
+        for frame, large in zip(rgb.split(1), out.split(1), strict=True):
+            with Run.open(
+                self._library, height, width, threads=torch.get_num_threads(), half=self._half
+            ) as run:
+                upscale_frame(self._net, self._trunk, run, frame, large)
+        return out
+
+
+def upscale_frame(net: FdiwnInference, trunk: Network, run: Run, x: Tensor, out: Tensor) -> None:
+    """One frame through head, trunk and tail.
+
+    Args:
+        net: the inference form, for its head and tail.
+        trunk: its trunk in the library.
+        run: room for a frame of this size.
+        x: ``(1, 3, H, W)`` float32 RGB in 0..255.
+        out: ``(1, 3, scale * H, scale * W)`` float32, written.
+    """
+    height = x.shape[2]
+    for top in range(0, height, _BAND):
+        # The head's zero padding is the picture's border: a band has its neighbours' lines instead.
+        begin, end = max(0, top - 1), min(height, top + _BAND + 1)
+        features = net.head(x[:, :, begin:end] - net.black)
+        lines = min(_BAND, height - top)
+        run.write(features[:, :, top - begin : top - begin + lines], top)
+    run.trunk(trunk)
+    for top in range(0, height, _BAND):
+        begin, end = max(0, top - _REACH), min(height, top + _BAND + _REACH)
+        picture = x[:, :, begin:end]
+        if net.scale == 4:
+            picture = picture - net.black
+        large = net.tail(run.read(begin, end - begin), picture)
+        lines = min(_BAND, height - top)
+        s = net.scale
+        kept = large[:, :, s * (top - begin) : s * (top - begin + lines)]
+        out[:, :, s * top : s * (top + lines)] = kept
