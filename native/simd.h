@@ -26,7 +26,17 @@ typedef float Vec __attribute__((vector_size(4 * kLanes)));
 typedef int32_t IntVec __attribute__((vector_size(4 * kLanes)));
 typedef float LooseVec __attribute__((vector_size(4 * kLanes), aligned(4)));
 
-inline Vec broadcast(float value) { return Vec{} + value; }
+inline Vec broadcast(float value) {
+#if VSR_LANES == 16 && defined(__AVX512F__)
+  return reinterpret_cast<Vec>(_mm512_set1_ps(value));
+#elif VSR_LANES == 8
+  return reinterpret_cast<Vec>(_mm256_set1_ps(value));
+#else
+  Vec all;
+  for (int i = 0; i < kLanes; ++i) all[i] = value;
+  return all;
+#endif
+}
 inline Vec load(const float* from) { return *reinterpret_cast<const LooseVec*>(from); }
 inline void store(float* to, Vec value) { *reinterpret_cast<LooseVec*>(to) = value; }
 
@@ -69,8 +79,16 @@ inline float load_one(const Half* from) { return _cvtsh_ss(from->bits); }
 inline void store_one(float* to, float value) { *to = value; }
 inline void store_one(Half* to, float value) { to->bits = _cvtss_sh(value, 0); }
 
+#if VSR_LANES == 16 && defined(__AVX512F__)
+inline Vec maximum(Vec a, Vec b) { return _mm512_max_ps(a, b); }
+inline Vec minimum(Vec a, Vec b) { return _mm512_min_ps(a, b); }
+#elif VSR_LANES == 8
+inline Vec maximum(Vec a, Vec b) { return _mm256_max_ps(a, b); }
+inline Vec minimum(Vec a, Vec b) { return _mm256_min_ps(a, b); }
+#else
 inline Vec maximum(Vec a, Vec b) { return a > b ? a : b; }
 inline Vec minimum(Vec a, Vec b) { return a < b ? a : b; }
+#endif
 inline Vec relu(Vec value) { return maximum(value, Vec{}); }
 inline Vec leaky_relu(Vec value, float slope) { return maximum(value, value * slope); }
 

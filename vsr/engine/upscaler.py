@@ -40,7 +40,9 @@ class Upscaler:
         backend: str = "auto",
         dtype: str = "auto",
     ) -> None:
-        facts = choose_device(device, backend, model=model)
+        facts = choose_device(
+            device, backend, model=model, dtype=None if dtype == "auto" else dtype
+        )
         self.scale = scale
         self._backend = open_backend(
             facts.backend,

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from vsr.errors import ModelError
 from vsr.models.weights import read_weights, sha256, shipped_path
 
-__all__ = ["MODELS", "LoadedModel", "ModelSpec", "load_model", "model_spec"]
+__all__ = ["MODELS", "LoadedModel", "ModelSpec", "load_model", "model_spec", "network_class"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +152,15 @@ def model_spec(name: str) -> ModelSpec:
     raise ModelError(
         f"there is no model called {name!r}", remedy=f"{hint}Models are: {', '.join(MODELS)}"
     )
+
+
+def network_class(name: str) -> type[nn.Module]:
+    """The class of the model called ``name``, imported now.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    return cast("type[nn.Module]", _network(model_spec(name)))
 
 
 def load_model(

@@ -7,10 +7,11 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from vsr.engine.backend import Dtype
 from vsr.engine.native.library import Network, Run, library, problem
 from vsr.engine.native.pack import pack_trunk
 from vsr.models.fdiwn_inference import FdiwnInference
-from vsr.models.registry import load_model
+from vsr.models.registry import load_model, network_class
 from vsr.types import ModelPlan
 
 __all__ = ["NativeBackend", "upscale_frame"]
@@ -45,6 +46,18 @@ class NativeBackend:
             return "it runs on the CPU"
         return problem()
 
+    @staticmethod
+    def dtypes(model: str, device: str) -> tuple[Dtype, ...]:
+        """Half precision first: it halves the memory and costs less than 0.001 dB."""
+        fits = device == "cpu" and issubclass(network_class(model), FdiwnInference)
+        return ("float16", "float32") if fits else ()
+
+    @staticmethod
+    def description(device: str) -> str:
+        """How it runs, for people: the instruction set that was chosen."""
+        found = library()
+        return f"on {device} with {found.name}, {found.lanes} floats a vector"
+
     @torch.inference_mode()
     def __call__(self, rgb: Tensor) -> Tensor:
         """Upscale a batch, frame by frame; see the protocol for shapes and ranges.
@@ -54,11 +67,12 @@ class NativeBackend:
         """
         count, colours, height, width = rgb.shape
         out = rgb.new_empty((count, colours, height * self.scale, width * self.scale))
-        for frame, large in zip(rgb.split(1), out.split(1), strict=True):
+        for index in range(count):
             with Run.open(
                 self._library, height, width, threads=torch.get_num_threads(), half=self._half
             ) as run:
-                upscale_frame(self._net, self._trunk, run, frame, large)
+                at = slice(index, index + 1)
+                upscale_frame(self._net, self._trunk, run, rgb[at], out[at])
         return out
 
 

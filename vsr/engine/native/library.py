@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from vsr.engine.native.sources import digest
 from vsr.errors import BackendError, OutOfMemoryError
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ INSTRUCTION_SETS: dict[str, tuple[str, ...]] = {
 _FOLDER = Path(__file__).parent
 #: What the build says of itself: its libraries, or why there are none.
 _RECORD = _FOLDER / "build.json"
+_SOURCES = _FOLDER.parents[2] / "native"
 #: Of the C interface; a library that was built from other sources is not used.
 _INTERFACE = 1
 
@@ -50,17 +52,29 @@ def find() -> tuple[str, Path]:
         raise BackendError(
             f"it needs AVX2 or AVX-512, and torch says of this processor: {capability}"
         )
-    for name in wanted:
-        path = _FOLDER / f"libvsr_{name}.so"
-        if path.is_file():
-            return name, path
-    why = "the package was not built here"
-    if _RECORD.is_file():
-        why = json.loads(_RECORD.read_text(encoding="utf-8"))["why"] or why
+    why = _why_unusable()
+    if not why:
+        for name in wanted:
+            path = _FOLDER / f"libvsr_{name}.so"
+            if path.is_file():
+                return name, path
+        why = "its library is missing"
     raise BackendError(
-        f"its library is missing: {why}",
-        remedy="With a C++ compiler and CMake at hand, install the package again.",
+        why, remedy="With a C++ compiler and CMake at hand, install the package again."
     )
+
+
+def _why_unusable() -> str:
+    """What the build's record says against its libraries; empty if nothing."""
+    if not _RECORD.is_file():
+        return "it has not been built here"
+    record = json.loads(_RECORD.read_text(encoding="utf-8"))
+    if record["why"]:
+        return f"it was not built: {record['why']}"
+    # A checkout has the sources beside the package, and they may have changed since.
+    if _SOURCES.is_dir() and digest(_SOURCES) != record["sources"]:
+        return "its library was built from other sources than these"
+    return ""
 
 
 @cache

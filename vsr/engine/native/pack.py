@@ -116,9 +116,7 @@ class Packer:
         self.numbers(*distilled, *remaining)
         self.wide(unit.wide, remaining, CHANNELS)
         weight, bias = unit.shortcut_and_distil.weight, _bias(unit.shortcut_and_distil)
-        self.convolution(
-            weight[:CHANNELS, remaining], bias[:CHANNELS], range(_HALF, CHANNELS)
-        )
+        self.convolution(weight[:CHANNELS, remaining], bias[:CHANNELS], range(_HALF, CHANNELS))
         self.convolution(weight[CHANNELS:, distilled], bias[CHANNELS:], range(_HALF))
 
     def coefficient(self, unit: form._Coefficient) -> None:
