@@ -36,6 +36,7 @@ class Run {
   virtual void write(const float* planes, int top, int lines) = 0;
   virtual void trunk(const Network& network) = 0;
   virtual void read(float* planes, int top, int lines) = 0;
+  virtual void stage(const std::string& name, Reader& parameters, double* said) = 0;
 };
 
 template <class Stored>
@@ -79,7 +80,63 @@ class RunOf final : public Run {
       }
   }
 
+  void stage(const std::string& name, Reader& parameters, double* said) override {
+    Maps<Stored>& maps = *maps_;
+    Moments moments{};
+    Gate gate{};
+    if (name == "moments") {
+      together([&](Trunk<Stored>& trunk) { return trunk.measure(maps.input); }, moments);
+      std::copy_n(moments.mean, kChannels, said);
+      std::copy_n(moments.variance, kChannels, said + kChannels);
+    } else if (name == "convolution") {
+      const Convolution layer = read_convolution(parameters);
+      together([&](Trunk<Stored>& trunk) {
+        trunk.convolution(layer, maps.input, maps.m[0]);
+        return moments;
+      }, moments);
+      std::swap(maps.input, maps.m[0]);
+    } else if (name == "wide" || name == "wcrw") {
+      const bool distils = name == "wcrw";
+      const DistilledWcrw wcrw = distils ? read_wcrw(parameters) : DistilledWcrw{};
+      const Wide wide = distils ? Wide{} : read_wide(parameters);
+      together([&](Trunk<Stored>& trunk) {
+        const auto source = [&](int y, int c) {
+          const Stored* from = maps.input.at(y, c);
+          return [=](int i) { return load(from + i); };
+        };
+        if (!distils) return trunk.wide(wide, maps.m[0], source);
+        return trunk.wcrw(wcrw, maps.m[0], maps.m[1], maps.m[2], source);
+      }, gate);
+      std::copy_n(gate.slope, kChannels, said);
+      std::copy_n(gate.offset, kChannels, said + kChannels);
+      std::swap(maps.input, maps.m[0]);
+    } else if (name == "next") {  // the other maps of a wcrw stage
+      std::swap(maps.input, maps.m[1]);
+      std::swap(maps.m[1], maps.m[2]);
+    } else if (name == "wdib") {
+      Wdib block;
+      read_wdib(parameters, block);
+      together([&](Trunk<Stored>& trunk) {
+        const Moments before = trunk.measure(maps.input);
+        return trunk.wdib(block, maps.input, before, maps.input);
+      }, moments);
+    } else {
+      throw std::runtime_error("there is no stage called " + name);
+    }
+    parameters.finish();
+  }
+
  private:
+  // Runs work on every thread's trunk; all give the same result.
+  template <class Work, class Result>
+  void together(Work&& work, Result& result) {
+    in_parallel(shared_.members, [&](int member) {
+      Trunk<Stored> trunk(*workers_[member], *maps_);
+      const Result mine = work(trunk);
+      if (member == 0) result = mine;
+    });
+  }
+
   Shared shared_;
   std::unique_ptr<Maps<Stored>> maps_;
   std::vector<std::unique_ptr<Worker>> workers_;
@@ -127,6 +184,16 @@ VSR_API int vsr_run_trunk(vsr::Run* run, const vsr::Network* network) {
 
 VSR_API void vsr_run_read(vsr::Run* run, float* planes, int top, int lines) {
   run->read(planes, top, lines);
+}
+
+// Runs one stage by name on the features, for tests; said: room for 48 numbers. 0, or -1.
+VSR_API int vsr_run_stage(vsr::Run* run, const char* name, const float* parameters, size_t count,
+                          double* said) {
+  return vsr::guarded(-1, [&] {
+    vsr::Reader reader(parameters, count);
+    run->stage(name, reader, said);
+    return 0;
+  });
 }
 
 VSR_API void vsr_run_free(vsr::Run* run) { delete run; }

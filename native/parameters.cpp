@@ -75,6 +75,8 @@ Wirw read_wirw(Reader& reader) {
   return unit;
 }
 
+}  // namespace
+
 DistilledWcrw read_wcrw(Reader& reader) {
   DistilledWcrw unit;
   reader.integers(unit.order, kChannels);
@@ -94,6 +96,8 @@ void read_wdib(Reader& reader, Wdib& block) {
   block.calibrate = read_pointwise(reader);
   block.gate = read_gate(reader);
 }
+
+namespace {
 
 void read_fswg(Reader& reader, Fswg& group) {
   for (Wdib& block : group.wdib) read_wdib(reader, block);

@@ -83,6 +83,8 @@ struct Network {
 };
 
 Wide read_wide(Reader& reader);
+DistilledWcrw read_wcrw(Reader& reader);
+void read_wdib(Reader& reader, Wdib& block);
 Network read_network(Reader& reader);
 
 }  // namespace vsr

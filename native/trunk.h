@@ -79,6 +79,13 @@ class Trunk {
     return unit.wide.gate.at(worker_.moments());
   }
 
+  // to = convolution(from), for tests.
+  void convolution(const Convolution& layer, M& from, M& to) {
+    worker_.convolutions(
+        [&](int y, float* line, bool) { fill(line, y, [&](int at, int c) { return plain(from, at, c); }); },
+        [&](int row, const Window& window) { convolve_to(layer, window, row, -1, to); });
+  }
+
   // One block; its input's moments are known. Its result may lie where its input did.
   Moments wdib(const Wdib& block, M& x, const Moments& x_moments, M& out) {
     M(&m)[5] = maps_.m;

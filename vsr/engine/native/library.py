@@ -13,15 +13,16 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from vsr.engine.native.sources import digest
 from vsr.errors import BackendError, OutOfMemoryError
+from vsr.models.fdiwn import CHANNELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -130,6 +131,7 @@ class Library:
             ("vsr_run_write", None, [pointer, pointer, number, number]),
             ("vsr_run_trunk", number, [pointer, pointer]),
             ("vsr_run_read", None, [pointer, pointer, number, number]),
+            ("vsr_run_stage", number, [pointer, ctypes.c_char_p, pointer, count, pointer]),
             ("vsr_run_free", None, [pointer]),
         ):
             entry = getattr(self._c, function)
@@ -214,8 +216,24 @@ class Run:
         if self._lib.c.vsr_run_trunk(self._handle, network.handle) != 0:
             raise self._lib.failure()
 
+    def stage(self, name: str, parameters: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Run one stage alone and leave its result as the features; for tests.
+
+        Returns:
+            ``(2, 24)``, what the stage found out: means and variances, or its gate's slopes and
+            offsets.
+
+        Raises:
+            BackendError: there is no such stage, or these are not its parameters.
+        """
+        said = np.zeros((2, CHANNELS))
+        count, data = parameters.size, parameters.ctypes.data
+        if self._lib.c.vsr_run_stage(self._handle, name.encode(), data, count, said.ctypes.data):
+            raise self._lib.failure()
+        return said
+
     def read(self, top: int, lines: int) -> Tensor:
         """``(1, 24, lines, width)`` float32 features from line ``top`` on."""
-        planes = torch.empty((1, 24, lines, self._width))
+        planes = torch.empty((1, CHANNELS, lines, self._width))
         self._lib.c.vsr_run_read(self._handle, planes.data_ptr(), top, lines)
         return planes
