@@ -14,10 +14,10 @@ from vsr.models.fdiwn_inference import FdiwnInference
 from vsr.models.registry import load_model, network_class
 from vsr.types import ModelPlan
 
-__all__ = ["NativeBackend", "upscale_frame"]
+__all__ = ["NativeBackend", "run_tail", "run_trunk"]
 
 #: Lines of features that torch sees at a time: a whole frame's would double the memory.
-_BAND = 128
+_BAND = 32
 #: Lines that the tail reads beyond those it gives.
 _REACH = 2
 
@@ -66,25 +66,28 @@ class NativeBackend:
             OutOfMemoryError: there is no room for a frame.
         """
         count, colours, height, width = rgb.shape
-        out = rgb.new_empty((count, colours, height * self.scale, width * self.scale))
+        out = None
         for index in range(count):
+            x = rgb[index : index + 1]
             with Run.open(
                 self._library, height, width, threads=torch.get_num_threads(), half=self._half
             ) as run:
-                at = slice(index, index + 1)
-                upscale_frame(self._net, self._trunk, run, rgb[at], out[at])
-        return out
+                run_trunk(self._net, self._trunk, run, x)
+                # Not before the trunk has given its maps back: this is the next largest thing.
+                if out is None:
+                    out = rgb.new_empty((count, colours, height * self.scale, width * self.scale))
+                run_tail(self._net, run, x, out[index : index + 1])
+        return rgb.new_empty((0, colours, 0, 0)) if out is None else out
 
 
-def upscale_frame(net: FdiwnInference, trunk: Network, run: Run, x: Tensor, out: Tensor) -> None:
-    """One frame through head, trunk and tail.
+def run_trunk(net: FdiwnInference, trunk: Network, run: Run, x: Tensor) -> None:
+    """One frame through head and trunk; the features stay in ``run``.
 
     Args:
-        net: the inference form, for its head and tail.
+        net: the inference form, for its head.
         trunk: its trunk in the library.
         run: room for a frame of this size.
         x: ``(1, 3, H, W)`` float32 RGB in 0..255.
-        out: ``(1, 3, scale * H, scale * W)`` float32, written.
     """
     height = x.shape[2]
     for top in range(0, height, _BAND):
@@ -94,13 +97,21 @@ def upscale_frame(net: FdiwnInference, trunk: Network, run: Run, x: Tensor, out:
         lines = min(_BAND, height - top)
         run.write(features[:, :, top - begin : top - begin + lines], top)
     run.trunk(trunk)
+
+
+def run_tail(net: FdiwnInference, run: Run, x: Tensor, out: Tensor) -> None:
+    """The tail of a frame that has been through :func:`run_trunk`.
+
+    Args:
+        net, run, x: the same.
+        out: ``(1, 3, scale * H, scale * W)`` float32, written.
+    """
+    height, s = x.shape[2], net.scale
     for top in range(0, height, _BAND):
         begin, end = max(0, top - _REACH), min(height, top + _BAND + _REACH)
         picture = x[:, :, begin:end]
-        if net.scale == 4:
+        if s == 4:
             picture = picture - net.black
         large = net.tail(run.read(begin, end - begin), picture)
         lines = min(_BAND, height - top)
-        s = net.scale
-        kept = large[:, :, s * (top - begin) : s * (top - begin + lines)]
-        out[:, :, s * top : s * (top + lines)] = kept
+        out[:, :, s * top : s * (top + lines)] = large[:, :, s * (top - begin) :][:, :, : s * lines]
