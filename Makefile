@@ -36,7 +36,8 @@ $(VENV)/.torch: constraints.txt | $(VENV)/.made
 	$(PIP) $(TORCH_FLAGS) torch
 	@touch $@
 
-$(VENV)/.installed: pyproject.toml $(VENV)/.torch
+# The C++ engine is part of the installation.
+$(VENV)/.installed: pyproject.toml hatch_build.py $(wildcard native/*) $(VENV)/.torch
 	$(PIP) -e '.[dev]'
 	@touch $@
 

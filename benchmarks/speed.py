@@ -1,7 +1,8 @@
 """Frames per second of the networks alone and of ``vsr.upscale`` as a whole, on this machine.
 
-Usage: ``python benchmarks/speed.py [--size 640x360] [--scale 2] [--frames 4]``. Prints a Markdown
-table. Run it on an otherwise idle machine: it says what the machine does meanwhile, nothing more.
+Usage: ``python benchmarks/speed.py [--size 640x360] [--scale 2] [--frames 4] [--network-only]``.
+Prints a Markdown table. Run it on an otherwise idle machine: it says what the machine does
+meanwhile, nothing more. Where that cannot be had, the CPU's seconds a frame are less disturbed.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -21,6 +23,7 @@ import torch
 
 import vsr
 from pipelines.memory import keep_freed_memory
+from vsr.engine.backend import AUTO_ORDER, backend_class
 from vsr.models.fdiwn import Fdiwn
 from vsr.models.weights import read_weights, shipped_path
 
@@ -34,15 +37,31 @@ def training_form(scale: int) -> Callable[[torch.Tensor], torch.Tensor]:
 
 def network_rate(
     upscaler: Callable[[torch.Tensor], torch.Tensor], width: int, height: int, frames: int
-) -> float:
-    """Frames per second, one at a time; the median, after one frame to warm up."""
+) -> tuple[float, float]:
+    """Frames per second and processor seconds a frame, one frame at a time.
+
+    Medians, after one frame to warm up.
+    """
     pixels = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0)) * 255
-    seconds = []
+    seconds, busy = [], []
     for _ in range(frames + 1):
-        begun = time.perf_counter()
+        begun, busy_before = time.perf_counter(), time.process_time()
         upscaler(pixels).sum().item()  # .item() waits for the device
         seconds.append(time.perf_counter() - begun)
-    return 1 / statistics.median(seconds[1:])
+        busy.append(time.process_time() - busy_before)
+    return 1 / statistics.median(seconds[1:]), statistics.median(busy[1:])
+
+
+def candidates() -> Iterator[tuple[str, str, str]]:
+    """Model, backend and storage type of every row: all that can run here."""
+    device = "cuda:0" if torch.cuda.is_available() else "cpu"
+    for model in ("fdiwn", "bicubic"):
+        for backend in AUTO_ORDER:
+            kind = backend_class(backend)
+            if kind.problem(device) is None:
+                for dtype in kind.dtypes(model, device):
+                    if dtype != "bfloat16":
+                        yield model, backend, dtype
 
 
 def noise_clip(path: Path, width: int, height: int, frames: int) -> None:
@@ -65,6 +84,7 @@ def main() -> None:
     parser.add_argument("--size", default="640x360")
     parser.add_argument("--scale", type=int, default=2)
     parser.add_argument("--frames", type=int, default=4, help="timed for each row")
+    parser.add_argument("--network-only", action="store_true", help="leave vsr.upscale out")
     arguments = parser.parse_args()
     width, height = (int(n) for n in arguments.size.split("x"))
     scale, frames = arguments.scale, arguments.frames
@@ -73,29 +93,37 @@ def main() -> None:
         f"torch {torch.__version__}\n"
     )
     keep_freed_memory()
-    baseline = network_rate(training_form(scale), width, height, min(frames, 2))
-    rows = [{"model": "fdiwn, training form", "network_fps": baseline, "ratio": 1.0}]
-    print("| frames/s | network alone | ratio | vsr upscale | of the network's rate | bound by |")
-    print("|---|---|---|---|---|---|")
-    print(f"| fdiwn, training form | {baseline:.3f} | 1.00 | | | |", flush=True)
+    baseline, baseline_busy = network_rate(training_form(scale), width, height, min(frames, 2))
+    rows: list[dict[str, Any]] = [
+        {"model": "fdiwn, training form", "network_fps": baseline, "ratio": 1.0}
+        | {"cpu_seconds": baseline_busy, "cpu_ratio": 1.0}
+    ]
+    print("| network | frames/s | ratio | CPU s/frame | ratio | vsr upscale | of that | bound by |")
+    print("|---|---|---|---|---|---|---|---|")
+    print(
+        f"| training form | {baseline:.3f} | 1.00 | {baseline_busy:.3g} | 1.00 | | | |", flush=True
+    )
+    upscaled = set()
     with tempfile.TemporaryDirectory() as folder:
-        for model in ("fdiwn", "bicubic"):
-            alone = network_rate(vsr.Upscaler(scale, model), width, height, frames)
-            source, result = Path(folder, f"{model}.mp4"), Path(folder, f"{model}_large.mp4")
-            noise_clip(source, width, height, frames if model == "fdiwn" else frames * 10)
-            report = vsr.upscale(source, result, scale=scale, model=model)
-            whole = report.frames_out / report.seconds
-            shares = f"{whole:.3g} | {whole / alone:.0%} | {report.bound_by}"
-            print(f"| {model} | {alone:.3g} | {alone / baseline:.2f} | {shares} |", flush=True)
-            rows.append(
-                {
-                    "model": model,
-                    "network_fps": alone,
-                    "ratio": alone / baseline,
-                    "upscale_fps": whole,
-                    "bound_by": report.bound_by,
-                }
-            )
+        for model, backend, dtype in candidates():
+            network = vsr.Upscaler(scale, model, backend=backend, dtype=dtype)
+            alone, busy = network_rate(network, width, height, frames)
+            row = {"model": model, "backend": backend, "dtype": dtype, "network_fps": alone}
+            row |= {"ratio": alone / baseline, "cpu_seconds": busy}
+            row["cpu_ratio"] = baseline_busy / busy
+            shares = "| |"
+            if model not in upscaled and not arguments.network_only:  # what auto takes
+                upscaled.add(model)
+                source, result = Path(folder, f"{model}.mp4"), Path(folder, f"{model}_large.mp4")
+                noise_clip(source, width, height, frames if model == "fdiwn" else frames * 10)
+                report = vsr.upscale(source, result, scale=scale, model=model)
+                whole = report.frames_out / report.seconds
+                row |= {"upscale_fps": whole, "bound_by": report.bound_by}
+                shares = f"{whole:.3g} | {whole / alone:.0%} | {report.bound_by}"
+            name = f"{model}, {backend}, {dtype}"
+            ratios = f"{alone:.3g} | {alone / baseline:.2f} | {busy:.3g} | {row['cpu_ratio']:.2f}"
+            print(f"| {name} | {ratios} | {shares} |", flush=True)
+            rows.append(row)
     print(record.save(f"speed-{arguments.size}-x{scale}", rows).name)
 
 

@@ -154,6 +154,7 @@ def plan_upscale(
         where["device"] or "auto",
         where["backend"] or "auto",
         model=request.model or wished.model or next(iter(MODELS)),
+        dtype=request.dtype or wished.dtype,
     )
     if where["reader"]:
         facts = replace(facts, reader=where["reader"])

@@ -132,10 +132,14 @@ def _backends() -> Iterator[Finding]:
 
     from vsr.engine.backend import BACKENDS, backend_class
 
-    device = "cuda:0" if torch.cuda.is_available() else "cpu"
+    cuda = torch.cuda.is_available()
     for name in BACKENDS:
-        problem = backend_class(name).problem(device)
-        yield _of("backends", name, problem, needed=name == "torch", works=f"on {device}")
+        kind = backend_class(name)
+        # What is for the CPU alone is looked at on the CPU.
+        device = "cuda:0" if cuda and kind.dtypes("fdiwn", "cuda:0") else "cpu"
+        problem = kind.problem(device)
+        works = kind.description(device) if problem is None else ""
+        yield _of("backends", name, problem, needed=name == "torch", works=works)
 
 
 def _encoders() -> Iterator[Finding]:

@@ -7,7 +7,7 @@ batching are the upscaler's, so that every backend is fed the same samples.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 from vsr.errors import BackendError, UsageError
 
@@ -16,7 +16,17 @@ if TYPE_CHECKING:
 
     from vsr.types import ModelPlan
 
-__all__ = ["AUTO_ORDER", "BACKENDS", "Backend", "BackendClass", "backend_class", "open_backend"]
+__all__ = [
+    "AUTO_ORDER",
+    "BACKENDS",
+    "Backend",
+    "BackendClass",
+    "Dtype",
+    "backend_class",
+    "open_backend",
+]
+
+Dtype = Literal["float32", "float16", "bfloat16"]
 
 
 class Backend(Protocol):
@@ -56,14 +66,26 @@ class BackendClass(Protocol):
         """Why this backend cannot run on ``device`` here; ``None`` if it can."""
         ...
 
+    def description(self, device: str) -> str:
+        """How it runs on ``device``, for people; where :meth:`problem` has nothing to say."""
+        ...
+
+    def dtypes(self, model: str, device: str) -> tuple[Dtype, ...]:
+        """What it can store ``model``'s features as on such a device, the preferred one first.
+
+        Empty if running this model, or on such a device, is not what it is for.
+        """
+        ...
+
 
 #: name -> "module:Class"
 BACKENDS: dict[str, str] = {
+    "native": "vsr.engine.native.backend:NativeBackend",
     "torch": "vsr.engine.torch_backend:TorchBackend",
 }
 
 #: What ``auto`` tries, best first.
-AUTO_ORDER: tuple[str, ...] = ("torch",)
+AUTO_ORDER: tuple[str, ...] = ("native", "torch")
 
 
 def backend_class(name: str) -> BackendClass:
@@ -87,11 +109,18 @@ def open_backend(name: str, model: ModelPlan, device: str, dtype: str) -> Backen
 
     Raises:
         UsageError: there is no such backend.
-        BackendError: it cannot run on ``device``.
+        BackendError: it cannot run on ``device``, or not this model, or not in ``dtype``.
         ModelError: network or weights cannot be built or loaded.
     """
     kind = backend_class(name)
     problem = kind.problem(device)
     if problem is not None:
         raise BackendError(f"backend {name} cannot run on {device}: {problem}")
+    if dtype not in (has := kind.dtypes(model.name, device)):
+        raise BackendError(
+            f"backend {name} does not run {model.name} in {dtype} on {device}",
+            remedy=f"It does in {', '.join(has)}."
+            if has
+            else "--backend auto finds one that does.",
+        )
     return kind(model, device, dtype)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 
 from vsr.engine.backend import AUTO_ORDER, backend_class
@@ -13,16 +11,13 @@ from vsr.plan import DeviceFacts
 
 __all__ = ["choose_device"]
 
-_Dtype = Literal["float32", "float16", "bfloat16"]
-
-# bf16 costs 0.02-0.04 dB and is a choice to make knowingly; fp16 costs nothing measurable because
-# statistics stay float32, but CPUs are slow at it.
-_CPU_DTYPES: tuple[_Dtype, ...] = ("float32", "bfloat16")
-_CUDA_DTYPES: tuple[_Dtype, ...] = ("float16", "float32", "bfloat16")
-
 
 def choose_device(
-    device: str = "auto", backend: str = "auto", *, model: str = "fdiwn"
+    device: str = "auto",
+    backend: str = "auto",
+    *,
+    model: str = "fdiwn",
+    dtype: str | None = None,
 ) -> DeviceFacts:
     """Settle what ``auto`` leaves open: the first CUDA device if there is one, else the CPU.
 
@@ -30,13 +25,14 @@ def choose_device(
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         backend: ``auto`` or a row of the backend table.
         model: row of the model table; its storage types bound what the device is used with.
+        dtype: storage type that is wished for, if any; ``auto`` takes a backend that has it.
 
     Raises:
         ModelError: there is no such model.
         UsageError: there is no such backend.
         BackendError: the device asked for is not there, or no backend can run on it.
     """
-    supported = model_spec(model).dtypes
+    model_spec(model)
     if device == "auto":
         found = torch.cuda.is_available()
         chosen = "cuda:0" if found else "cpu"
@@ -45,18 +41,24 @@ def choose_device(
         chosen = "cuda:0" if device == "cuda" else device
         why = "asked for"
         _check(chosen)
-    names = AUTO_ORDER if backend == "auto" else (backend,)
-    problems = {name: backend_class(name).problem(chosen) for name in names}
-    usable = [name for name, problem in problems.items() if problem is None]
-    if not usable:
-        said = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
-        raise BackendError(f"no backend can run on {chosen}: {said}")
-    preferred = _CUDA_DTYPES if chosen.startswith("cuda") else _CPU_DTYPES
-    return DeviceFacts(
-        backend=usable[0],
-        device=chosen,
-        dtypes=tuple(dtype for dtype in preferred if dtype in supported),
-        why=why,
+    problems: dict[str, str] = {}
+    for name in AUTO_ORDER if backend == "auto" else (backend,):
+        kind = backend_class(name)
+        dtypes = kind.dtypes(model, chosen)
+        if backend == "auto" and (not dtypes or dtype not in (None, *dtypes)):
+            continue  # not what it is for
+        problem = kind.problem(chosen)
+        if problem is None and not dtypes:
+            problem = f"it does not run {model} there"
+        if problem is None:
+            passed = "".join(f"; not with {other}: {said}" for other, said in problems.items())
+            return DeviceFacts(backend=name, device=chosen, dtypes=dtypes, why=why + passed)
+        problems[name] = problem
+    said = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
+    raise BackendError(
+        f"no backend can run {model} on {chosen}" + (f" in {dtype}" if dtype else "") + f": {said}"
+        if said
+        else f"no backend runs {model} on {chosen} in {dtype}"
     )
 
 

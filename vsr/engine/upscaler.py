@@ -45,7 +45,9 @@ class Upscaler:
         backend: str = "auto",
         dtype: str = "auto",
     ) -> None:
-        facts = choose_device(device, backend, model=model)
+        facts = choose_device(
+            device, backend, model=model, dtype=None if dtype == "auto" else dtype
+        )
         if isinstance(weights, Path):
             weights = str(weights.absolute())
         self.scale = scale

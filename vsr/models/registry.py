@@ -31,6 +31,7 @@ __all__ = [
     "fitting_model",
     "load_model",
     "model_spec",
+    "network_class",
     "weights_path",
 ]
 
@@ -163,6 +164,15 @@ def model_spec(name: str) -> ModelSpec:
     raise ModelError(
         f"there is no model called {name!r}", remedy=f"{hint}Models are: {', '.join(MODELS)}"
     )
+
+
+def network_class(name: str) -> type[nn.Module]:
+    """The class of the model called ``name``, imported now.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    return cast("type[nn.Module]", _network(model_spec(name)))
 
 
 def load_model(

@@ -1,0 +1,49 @@
+// The threads of a run, and where they wait for each other.
+//
+// The engine has threads of its own rather than OpenMP's: torch brings an OpenMP runtime, and a
+// second one in the process would fight with it over the cores. They live as long as one frame.
+#pragma once
+
+#include <atomic>
+#include <thread>
+#include <vector>
+
+namespace vsr {
+
+class Barrier {
+ public:
+  explicit Barrier(int members) : members_(members) {}
+
+  void wait() {
+    const unsigned generation = generation_.load(std::memory_order_acquire);
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) == members_ - 1) {
+      arrived_.store(0, std::memory_order_relaxed);
+      generation_.store(generation + 1, std::memory_order_release);
+      generation_.notify_all();
+      return;
+    }
+    // Most waits are short; a core that somebody else wants is given up soon.
+    for (int spin = 0; spin < 2000; ++spin) {
+      if (generation_.load(std::memory_order_acquire) != generation) return;
+      __builtin_ia32_pause();
+    }
+    generation_.wait(generation, std::memory_order_acquire);
+  }
+
+ private:
+  const int members_;
+  std::atomic<int> arrived_{0};
+  std::atomic<unsigned> generation_{0};
+};
+
+// Runs work(0) .. work(members - 1) at the same time; the caller is member 0.
+template <class Work>
+void in_parallel(int members, Work&& work) {
+  std::vector<std::thread> others;
+  others.reserve(members - 1);
+  for (int member = 1; member < members; ++member) others.emplace_back(work, member);
+  work(0);
+  for (std::thread& other : others) other.join();
+}
+
+}  // namespace vsr

@@ -1,0 +1,239 @@
+"""The compiled library: which one fits this processor, and its C interface.
+
+One library is built for each instruction set, so that code compiled for one can never run in place
+of another's. Which one is loaded follows torch, which also obeys ``ATEN_CPU_CAPABILITY``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from vsr.engine.native.sources import digest
+from vsr.errors import BackendError, OutOfMemoryError
+from vsr.models.fdiwn import CHANNELS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+__all__ = ["INSTRUCTION_SETS", "Library", "Network", "Run", "find", "library", "problem"]
+
+#: torch's name of a processor's capability -> the libraries it can run, best first.
+INSTRUCTION_SETS: dict[str, tuple[str, ...]] = {
+    "AVX512": ("avx512", "avx2"),
+    "AVX2": ("avx2",),
+}
+_FOLDER = Path(__file__).parent
+#: What the build says of itself: its libraries, or why there are none.
+_RECORD = _FOLDER / "build.json"
+_SOURCES = _FOLDER.parents[2] / "native"
+#: Of the C interface; a library that was built from other sources is not used.
+_INTERFACE = 1
+
+
+def find() -> tuple[str, Path]:
+    """Instruction set and path of the library for this processor.
+
+    Raises:
+        BackendError: there is none, and why.
+    """
+    capability = torch.backends.cpu.get_cpu_capability()
+    wanted = INSTRUCTION_SETS.get(capability)
+    if wanted is None:
+        raise BackendError(
+            f"it needs AVX2 or AVX-512, and torch says of this processor: {capability}"
+        )
+    why = _why_unusable()
+    if not why:
+        for name in wanted:
+            path = _FOLDER / f"libvsr_{name}.so"
+            if path.is_file():
+                return name, path
+        why = "its library is missing"
+    raise BackendError(
+        why, remedy="With a C++ compiler and CMake at hand, install the package again."
+    )
+
+
+def _why_unusable() -> str:
+    """What the build's record says against its libraries; empty if nothing."""
+    if not _RECORD.is_file():
+        return "it has not been built here"
+    record = json.loads(_RECORD.read_text(encoding="utf-8"))
+    if record["why"]:
+        return f"it was not built: {record['why']}"
+    # A checkout has the sources beside the package, and they may have changed since.
+    if _SOURCES.is_dir() and digest(_SOURCES) != record["sources"]:
+        return "its library was built from other sources than these"
+    return ""
+
+
+@cache
+def library() -> Library:
+    """The library for this processor, loaded once.
+
+    Raises:
+        BackendError: there is none, or it does not load or is of another version.
+    """
+    name, path = find()
+    return Library(name, path)
+
+
+def problem() -> str | None:
+    """Why the library cannot be used here; ``None`` if it can."""
+    try:
+        library()
+    except BackendError as error:
+        return f"{error.what}. {error.remedy}" if error.remedy else error.what
+    return None
+
+
+class Library:
+    """A loaded library.
+
+    Attributes:
+        name: its instruction set. lanes: floats in a vector.
+
+    Raises:
+        BackendError: it does not load, or was built from other sources.
+    """
+
+    def __init__(self, name: str, path: Path) -> None:
+        self.name = name
+        try:
+            self._c = ctypes.CDLL(str(path))
+            built = self._c.vsr_interface()
+        except (OSError, AttributeError) as error:
+            raise BackendError(f"its library cannot be loaded: {error}", where=str(path)) from error
+        if built != _INTERFACE:
+            raise BackendError(
+                "its library was built from other sources",
+                where=str(path),
+                remedy="Install the package again.",
+            )
+        self.lanes: int = self._c.vsr_lanes()
+        pointer, count, number = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+        for function, result, arguments in (
+            ("vsr_error", ctypes.c_char_p, []),
+            ("vsr_network_new", pointer, [pointer, count]),
+            ("vsr_network_free", None, [pointer]),
+            ("vsr_run_new", pointer, [number] * 4),
+            ("vsr_run_write", None, [pointer, pointer, number, number]),
+            ("vsr_run_trunk", number, [pointer, pointer]),
+            ("vsr_run_read", None, [pointer, pointer, number, number]),
+            ("vsr_run_stage", number, [pointer, ctypes.c_char_p, pointer, count, pointer]),
+            ("vsr_run_free", None, [pointer]),
+        ):
+            entry = getattr(self._c, function)
+            entry.restype, entry.argtypes = result, arguments
+
+    @property
+    def c(self) -> ctypes.CDLL:
+        """Its functions; ``native/api.cpp`` describes them."""
+        return self._c
+
+    def failure(self) -> BackendError:
+        """The error of the call that has just failed."""
+        said = self._c.vsr_error().decode()
+        if said == "out of memory":
+            return OutOfMemoryError("out of memory", remedy="Use a smaller picture or float16.")
+        return BackendError(f"the native engine failed: {said}")
+
+
+class Network:
+    """A trunk's parameters inside the library.
+
+    Args:
+        lib: the library.
+        parameters: what :func:`vsr.engine.native.pack.pack_trunk` gives.
+
+    Raises:
+        BackendError: the library cannot make sense of them.
+    """
+
+    def __init__(self, lib: Library, parameters: NDArray[np.float32]) -> None:
+        self._lib = lib
+        self.handle = lib.c.vsr_network_new(parameters.ctypes.data, parameters.size)
+        if not self.handle:
+            raise lib.failure()
+
+    def __del__(self) -> None:
+        if getattr(self, "handle", None):
+            self._lib.c.vsr_network_free(self.handle)
+
+
+class Run:
+    """The maps of one frame while its trunk is computed. Made by :meth:`open`."""
+
+    def __init__(self, lib: Library, handle: int, width: int) -> None:
+        self._lib, self._handle, self._width = lib, handle, width
+
+    @classmethod
+    @contextmanager
+    def open(
+        cls, lib: Library, height: int, width: int, *, threads: int, half: bool
+    ) -> Iterator[Run]:
+        """Room for a frame of this size; it is given back at the end.
+
+        Args:
+            lib: the library.
+            height, width: of the frame, at least 1.
+            threads: how many compute.
+            half: keep maps in half precision rather than float32. Arithmetic is float32.
+
+        Raises:
+            OutOfMemoryError: there is no room.
+        """
+        handle = lib.c.vsr_run_new(height, width, threads, int(half))
+        if not handle:
+            raise lib.failure()
+        try:
+            yield cls(lib, handle, width)
+        finally:
+            lib.c.vsr_run_free(handle)
+
+    def write(self, features: Tensor, top: int) -> None:
+        """Put ``(1, 24, lines, width)`` float32 features in from line ``top`` on."""
+        planes = features.contiguous()
+        self._lib.c.vsr_run_write(self._handle, planes.data_ptr(), top, planes.shape[2])
+
+    def trunk(self, network: Network) -> None:
+        """Replace the features by the trunk's result.
+
+        Raises:
+            BackendError: a thread cannot be started.
+        """
+        if self._lib.c.vsr_run_trunk(self._handle, network.handle) != 0:
+            raise self._lib.failure()
+
+    def stage(self, name: str, parameters: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Run one stage alone and leave its result as the features; for tests.
+
+        Returns:
+            ``(2, 24)``, what the stage found out: means and variances, or its gate's slopes and
+            offsets.
+
+        Raises:
+            BackendError: there is no such stage, or these are not its parameters.
+        """
+        said = np.zeros((2, CHANNELS))
+        count, data = parameters.size, parameters.ctypes.data
+        if self._lib.c.vsr_run_stage(self._handle, name.encode(), data, count, said.ctypes.data):
+            raise self._lib.failure()
+        return said
+
+    def read(self, top: int, lines: int) -> Tensor:
+        """``(1, 24, lines, width)`` float32 features from line ``top`` on."""
+        planes = torch.empty((1, CHANNELS, lines, self._width))
+        self._lib.c.vsr_run_read(self._handle, planes.data_ptr(), top, lines)
+        return planes
