@@ -299,9 +299,10 @@ def test_new_files_are_noticed_and_sigterm_ends_well(folder: Path, session: Sess
 def test_sigterm_inside_a_file_leaves_it_for_the_next_watcher(
     folder: Path, session: Session
 ) -> None:
-    make_clip(folder / "in" / "long.mkv", frames=400, width=160, height=90)
+    make_clip(folder / "in" / "long.mkv", frames=200, rate=2, width=320, height=180)
     process = session.start()
-    until(lambda: bool(list((folder / "out").glob(".long*"))), process)
+    kept = folder / "out" / "long.mkv.vsr"
+    until(lambda: bool(list(kept.glob("*.segment"))), process)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate()
     assert process.returncode == 0, err
@@ -309,6 +310,10 @@ def test_sigterm_inside_a_file_leaves_it_for_the_next_watcher(
         (job,) = ledger.jobs()
     assert (job.state, job.attempts, job.interruptions) == ("queued", 0, 0)
     assert job.reason == "was stopped, and goes on"
+    assert list(kept.glob("*.segment"))
+    once(folder)
+    assert files(folder / "out") == ["long.mkv"]
+    assert len(decode_frames(folder / "out" / "long.mkv").times) == 200
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ def page(tmp_path: Path) -> Iterator[Page]:
         ledger.remember("destination", "/films/out")
         for name in ("done.mp4", EVIL, "running.mp4"):
             ledger.add(name, Identity(1, 1), now=1.0)
-        done, bad, running = ledger.jobs()[::-1]
+        done, bad, running = ledger.jobs()
         ledger.done(done, Identity(2, 2), now=5.0)
         (tmp_path / "pictures").mkdir()
         for which in ("before", "after"):
