@@ -19,6 +19,25 @@ def reference() -> Path:
     return folder
 
 
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segments of about eight frames."""
+    from pipelines.segments import cut as cutting
+
+    monkeypatch.setattr(cutting, "segment_length", lambda _: 8)
+
+
+@pytest.fixture(scope="session")
+def slow_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """100 frames at two a second: three segments without any patching, so in any process."""
+    from synth import make_clip
+
+    path = tmp_path_factory.mktemp("source") / "in.mp4"
+    options = {"g": "12", "bf": "3"}
+    make_clip(path, frames=100, rate=2, width=32, height=32, audio="aac", options=options)
+    return path
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip GPU tests with a reason, unless ``VSR_REQUIRE=cuda`` insists on running them."""
     marked = [item for item in items if item.get_closest_marker("cuda")]
