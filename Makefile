@@ -44,7 +44,7 @@ demo: setup  ## make a short clip, upscale it, write a side-by-side picture
 	$(BIN)/python tools/demo.py
 
 test: setup  ## run the tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 lint: setup  ## check style, types and the floors between modules
 	$(BIN)/ruff check .

@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="+")
     parser.add_argument("--scale", type=int, nargs="+", default=[2, 3, 4])
     parser.add_argument(
-        "--weights", metavar="FILE", help="compare with these; {} stands for the scale"
+        "--weights", metavar="NAME|FILE", help="compare with these; {} stands for the scale"
     )
     arguments = parser.parse_args()
     rows: list[tuple[str, str, str | None]] = [

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pipelines.memory import peak_memory
 from pipelines.reading import expected_frames, read_request
 from pipelines.segments.devices import WorkerSpec, parse_devices
 from pipelines.segments.job import run_segmented
+from pipelines.weights import weights_facts
 from vsr.engine.device import choose_device
 from vsr.engine.distinct import Item
 from vsr.engine.run import Clocks, upscaled
@@ -25,12 +27,19 @@ from vsr.media.probe import probe
 from vsr.media.read.reader import open_reader
 from vsr.media.read.timestamps import snap_trim
 from vsr.media.write.writer import Writer
-from vsr.models.registry import MODELS
+from vsr.models.registry import MODELS, weights_path
 from vsr.plan import Request, default_preset, make_plan, select_video
 from vsr.preset import load_preset
 from vsr.types import FrameBatch, Plan, Report, SidePacket
 
-__all__ = ["expected_frames", "plan_upscale", "read_request", "run_upscale", "upscale"]
+__all__ = [
+    "expected_frames",
+    "plan_upscale",
+    "prepare_upscale",
+    "read_request",
+    "run_upscale",
+    "upscale",
+]
 
 
 def upscale(
@@ -60,11 +69,44 @@ def upscale(
         VsrError: some kind of it.
     """
     target = None if destination is None else str(destination)
+    _, run = prepare_upscale(
+        str(source), target, scale=scale, devices=devices, resume=resume, fresh=fresh, **wishes
+    )
+    return run(on_event=on_event)
+
+
+def prepare_upscale(
+    source: str,
+    destination: str | None = None,
+    *,
+    devices: str | None = None,
+    resume: bool = True,
+    fresh: bool = False,
+    **wishes: Any,
+) -> tuple[Plan, Callable[..., Report]]:
+    """Decide everything, and how it will be run; run nothing.
+
+    Args:
+        source, destination, **wishes: as for :func:`plan_upscale`.
+        devices: workers, such as ``cuda:0,cuda:1`` or ``cpu:2x1``.
+        resume, fresh: as for :func:`run_upscale`.
+
+    Returns:
+        The plan, and :func:`run_upscale` with all but its ``on_event`` given.
+
+    Raises:
+        UsageError: ``devices`` with what it excludes.
+        VsrError: as :func:`plan_upscale` does.
+    """
     specs = parse_devices(devices) if devices else ()
+    if specs and not resume:
+        raise UsageError("--devices shares a job by its segments", remedy="Leave out --no-resume.")
+    if specs and wishes.get("device"):
+        raise UsageError("--device and --devices exclude each other", remedy="Give one of them.")
     if specs:
         wishes["device"] = specs[0].device
-    plan = plan_upscale(str(source), target, scale=scale, **wishes)
-    return run_upscale(plan, on_event=on_event, devices=specs, resume=resume, fresh=fresh)
+    plan = plan_upscale(source, destination, **wishes)
+    return plan, partial(run_upscale, plan, devices=specs, resume=resume, fresh=fresh)
 
 
 def plan_upscale(
@@ -90,11 +132,14 @@ def plan_upscale(
 
     Raises:
         InputError: the source cannot be read.
+        ModelError: the weights are not there, or damaged.
         VsrError: whatever of the wishes cannot be had; see :mod:`vsr.errors`.
     """
     info = probe(source)
     where = {name: wishes.pop(name, None) for name in ("device", "backend", "reader")}
     given = {name: value for name, value in wishes.items() if value is not None}
+    if isinstance(given.get("weights"), Path):
+        given["weights"] = str(given["weights"].absolute())
     request = Request(source=source, destination=destination, **given)
     if end is not None and end <= (start or 0):
         raise UsageError(
@@ -112,16 +157,20 @@ def plan_upscale(
     )
     if where["reader"]:
         facts = replace(facts, reader=where["reader"])
-    return make_plan(
+    plan = make_plan(
         info,
         request,
         wished,
         codecs=CODECS,
         containers=CONTAINERS,
         models={name: row.scales for name, row in MODELS.items()},
+        weights=weights_facts(),
         usable=encoder_problem,
         device=facts,
     )
+    # Missing or damaged weights are better known now than when the result has been opened.
+    weights_path(plan.model.name, plan.model.scale, plan.model.weights)
+    return plan
 
 
 def run_upscale(
@@ -211,6 +260,8 @@ def _run_through(plan: Plan, tell: Listener) -> Report:
         concealed_frames=stats.concealed_frames,
         verified=result.verified,
         given_up=plan.given_up,
+        weights=plan.model.weights or "",
+        weights_sha256=upscaler.weights_sha256,
         warnings=(*upscaler.notes, *stats.warnings, *result.warnings),
         repeated_frames=items.repeated,
     )

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browser import browser, chromium
+
+__all__ = ["browser", "chromium", "reference"]
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # There is a worker for each core; more threads than cores make torch several times slower.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -17,6 +25,16 @@ def reference() -> Path:
     if not folder.is_dir():
         pytest.skip("reference material not found: set VSR_REFERENCE to its folder")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _empty_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What somebody keeps in their own cache changes no test, and no test changes that."""
+    folder = str(tmp_path_factory.mktemp("cache"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", folder)
+        patch.setenv("LOCALAPPDATA", folder)
+        yield
 
 
 @pytest.fixture
@@ -39,9 +57,15 @@ def slow_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip GPU tests with a reason, unless ``VSR_REQUIRE=cuda`` insists on running them."""
+    """Skip GPU tests with a reason, unless ``VSR_REQUIRE=cuda`` insists on running them.
+
+    Tests that take the ``browser`` fixture get the mark of that name; the fixture skips.
+    """
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
     marked = [item for item in items if item.get_closest_marker("cuda")]
-    if not marked or os.environ.get("VSR_REQUIRE") == "cuda":
+    if not marked or "cuda" in os.environ.get("VSR_REQUIRE", "").split(","):
         return
     import torch
 

@@ -21,7 +21,7 @@ from vsr.types import (
 )
 
 TICK = Fraction(1, 90000)
-MODELS = {"fdiwn": (2, 3, 4), "bicubic": (2, 3, 4)}
+MODELS = {"fdiwn": (2, 3, 4), "fdiwn-m": (2, 3, 4), "bicubic": (2, 3, 4)}
 
 HDR10 = HdrMetadata(
     primaries=((Fraction(17, 25), Fraction(8, 25)),) * 4,

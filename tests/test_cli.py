@@ -114,8 +114,8 @@ def test_no_arguments_show_the_help_and_are_an_error(capsys: Captured) -> None:
         (["pyproject.toml"], "Did you mean 'vsr upscale pyproject.toml'?"),
         (["xyzzy"], "there is no command 'xyzzy'. Commands: upscale, plan,"),
         (["upscale", "a.mp4", "--presett", "x2"], "--preset"),
-        (["upscale"], "Missing argument 'SRC'"),
-        (["upscale", "a.mp4", "b.mp4"], "one SRC at a time: what is 'b.mp4'?"),
+        (["upscale"], "Missing argument 'SRC...'"),
+        (["plan", "a.mp4", "b.mp4"], "one SRC at a time: what is 'b.mp4'?"),
         (["upscale", "a.mp4", "-s", "5"], "'5' is not one of '2', '3', '4'"),
         (["upscale", "a.mp4", "--start", "soon"], "'soon' is not a time"),
         (["upscale", "a.mp4", "--end", "1:75"], "more than 59 minutes or seconds"),
@@ -301,6 +301,13 @@ def test_models_are_completed() -> None:
     words = "vsr upscale --model fd"
     done = vsr(_VSR_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD="3")
     assert done.stdout.split() == ["plain,fdiwn", "plain,fdiwn-m"]
+
+
+def test_weights_are_completed() -> None:
+    for typed, found in (("cl", "plain,clean"), ("w/x", "file,w/x")):
+        words = f"vsr upscale --weights {typed}"
+        done = vsr(_VSR_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD="3")
+        assert done.stdout.split() == [found]
 
 
 def test_an_error_outlives_its_reader() -> None:

@@ -16,10 +16,10 @@ from vsr.cli import checks
 from vsr.cli.entry import run
 from vsr.cli.output import clock_text, hang, rate_text, size_text, table, time_text
 from vsr.cli.params import seconds
-from vsr.cli.preset_text import preset_toml
 from vsr.media.codecs import CODECS
 from vsr.models.registry import MODELS
 from vsr.preset import find_presets, load_preset
+from vsr.preset.text import preset_toml
 from vsr.types import Color, ColorRange, Matrix, Primaries, Transfer
 
 Captured = pytest.CaptureFixture[str]

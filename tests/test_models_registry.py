@@ -89,7 +89,7 @@ def test_bicubic_takes_no_weights() -> None:
 
 
 def test_small_variant_without_weights_says_what_to_do() -> None:
-    with pytest.raises(ModelError, match="no weights ship for fdiwn-m at x2 yet") as error:
+    with pytest.raises(ModelError, match="no clean weights for fdiwn-m at x2") as error:
         load_model("fdiwn-m", 2)
     assert "--weights FILE" in error.value.remedy
 

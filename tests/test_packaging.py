@@ -71,8 +71,10 @@ def test_wheel_holds_what_it_must_and_nothing_else(wheel: Path) -> None:
     assert {"vsr/py.typed", "pipelines/py.typed"} <= set(names)
     inside = {name for name in names if name.startswith("vsr/presets/")}
     assert inside == {f"vsr/presets/{path.name}" for path in (ROOT / "presets").iterdir()}
+    page = {"page.html", "page.css", "viewer.js", "curves.js"}
+    assert {f"pipelines/report/{name}" for name in page} <= set(names)
     weights = {name for name in names if name.startswith("vsr/models/weights/")}
-    shipped = {"README.md", *(f"fdiwn_x{scale}.safetensors" for scale in (2, 3, 4))}
+    shipped = {"README.md", "SHA256SUMS", *(f"fdiwn_x{scale}.safetensors" for scale in (2, 3, 4))}
     assert {f"vsr/models/weights/{name}" for name in shipped} <= weights
 
 
@@ -107,3 +109,12 @@ def test_installed_package_upscales(installed: Path, tmp_path: Path) -> None:
         assert [frame.time for frame in result.decode(video=0)] == pytest.approx(expected)
         assert len(expected) == 3
         assert len(result.streams.audio) == 1
+
+
+def test_installed_package_compares(installed: Path, tmp_path: Path) -> None:
+    """The page's parts are found where the package is, not in a checkout."""
+    for name in ("a.mp4", "b.mp4"):
+        make_clip(tmp_path / name, width=48, height=32, frames=2)
+    command = [str(installed / "vsr"), "compare", "a.mp4", "b.mp4", "-o", "page.html"]
+    assert "page" in _output(command, cwd=tmp_path)
+    assert (tmp_path / "page.html").read_text(encoding="utf-8").startswith("<!doctype html>")

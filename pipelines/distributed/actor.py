@@ -39,7 +39,8 @@ class Task:
         plan: the plan, with this worker's device.
         threads: CPU threads of torch, 0 for all.
         source: what the source is known by (:func:`~pipelines.segments.settings.source_identity`).
-        weights: SHA-256 of the weights file, empty if there is none; ``weights_size``: its bytes.
+        weights: the driver's weights file, ``None`` if the model needs none; ``weights_size``,
+            ``weights_hash``: its bytes and its SHA-256.
         versions: what must be the same here.
         ship: read nothing from shared storage.
     """
@@ -47,8 +48,9 @@ class Task:
     plan: Plan
     threads: int
     source: dict[str, Any]
-    weights: str
+    weights: str | None
     weights_size: int
+    weights_hash: str
     versions: dict[str, Any]
     ship: bool = False
 
@@ -171,20 +173,22 @@ class NodeWorker:
 
     def _find_weights(self) -> Plan:
         """The plan with weights that are on this node."""
-        from pipelines.segments.settings import weights_path
+        from vsr.errors import ModelError
+        from vsr.models.registry import weights_path
         from vsr.models.weights import sha256
 
-        task = self._task
-        path = weights_path(task.plan)
-        if path is None or not task.weights:
+        task, model = self._task, self._task.plan.model
+        if task.weights is None:
             return task.plan
-        if not task.ship and path.is_file() and sha256(path) == task.weights:
-            return task.plan
-        file = self._ship("weights", str(path), task.weights_size)
-        local = self._folder / path.name
+        with suppress(ModelError):
+            path = weights_path(model.name, model.scale, model.weights)
+            if not task.ship and path is not None and sha256(path) == task.weights_hash:
+                return task.plan
+        file = self._ship("weights", task.weights, task.weights_size)
+        local = self._folder / Path(task.weights).name
         with local.open("wb") as out, file.open() as data:
             shutil.copyfileobj(data, out, CHUNK)
-        return replace(task.plan, model=replace(task.plan.model, weights=str(local)))
+        return replace(task.plan, model=replace(model, weights=str(local)))
 
     def _ship(self, which: str, name: str, size: int) -> ShippedFile:
         from pipelines.distributed.shipping import ShippedFile
@@ -235,9 +239,19 @@ def _device_name(device: str) -> str:
 
 def _scratch() -> Path:
     """A new folder on this node's disk; those of workers that are no more are removed."""
-    base = Path(tempfile.gettempdir())
-    for old in base.glob(f"{_PREFIX}*"):
-        owner = old.name.removeprefix(_PREFIX).partition("-")[0]
-        if owner.isdigit() and not Path(f"/proc/{owner}").exists() and Path("/proc/self").exists():
+    base, prefix = Path(tempfile.gettempdir()), f"{_PREFIX}{platform.node()}-"
+    for old in base.glob(f"{prefix}*"):
+        owner = old.name.removeprefix(prefix).partition("-")[0]
+        if owner.isdigit() and not _lives(int(owner)):
             shutil.rmtree(old, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+    return Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-"))
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is somebody else's
+        return True
+    return True

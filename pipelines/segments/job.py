@@ -15,7 +15,7 @@ from pipelines.segments.devices import WorkerSpec
 from pipelines.segments.join import join
 from pipelines.segments.ledger import Ledger
 from pipelines.segments.pool import Pool
-from pipelines.segments.settings import job_settings
+from pipelines.segments.settings import job_settings, weights_hash
 from pipelines.segments.worker import Listening, SegmentWorker, segment_path
 from vsr.engine.run import STAGES
 from vsr.errors import InputError
@@ -193,6 +193,8 @@ class _Job:
             repeated_frames=sum(tally.repeated for tally in tallies),
             segments=len(self.cut.segments),
             workers=self.workers,
+            weights=self.plan.model.weights or "",
+            weights_sha256=weights_hash(self.plan),
         )
 
     def kept(self) -> str:

@@ -13,12 +13,12 @@ import torch
 from vsr import __version__
 from vsr.errors import InputError
 from vsr.media.av_errors import av_errors
-from vsr.models.registry import MODELS
-from vsr.models.weights import sha256, shipped_path
+from vsr.models.registry import weights_path
+from vsr.models.weights import sha256
 from vsr.types import Plan
 from vsr.types.plain import to_plain
 
-__all__ = ["job_settings", "source_identity", "versions", "weights_path"]
+__all__ = ["job_settings", "source_identity", "versions", "weights_hash"]
 
 #: Bytes at each end of the source that are hashed.
 _ENDS = 1 << 20
@@ -48,7 +48,7 @@ def job_settings(plan: Plan) -> dict[str, str]:
     found["video"] = plan.video.index
     found["device"] = plan.device.partition(":")[0]
     found["model"] = f"{plan.model.name} x{plan.model.scale}"
-    found["weights"] = _weights(plan)
+    found["weights"] = weights_hash(plan)
     found["source"] = source_identity(plan.source)
     found["versions"] = versions()
     return dict(sorted(_flat("", found)))
@@ -77,20 +77,14 @@ def versions() -> dict[str, Any]:
     }
 
 
-def weights_path(plan: Plan) -> Path | None:
-    """The file with the network's weights, which may be missing; ``None`` if it has none."""
-    model = plan.model
-    if not MODELS[model.name].has_weights:
-        return None
-    return Path(model.weights) if model.weights else shipped_path(model.name, model.scale)
+def weights_hash(plan: Plan) -> str:
+    """SHA-256 of the weights that ``plan`` uses; empty if its model has none.
 
-
-def _weights(plan: Plan) -> str:
-    path = weights_path(plan)
-    if path is None:
-        return ""
-    # A missing file is for the model to complain about, in its own words.
-    return sha256(path) if path.is_file() else "missing"
+    Raises:
+        ModelError: there are no such weights.
+    """
+    path = weights_path(plan.model.name, plan.model.scale, plan.model.weights)
+    return "" if path is None else sha256(path)
 
 
 def source_identity(source: str) -> dict[str, Any]:

@@ -10,9 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from vsr import __version__
+
+if TYPE_CHECKING:
+    from vsr.types import WeightsFile
 
 __all__ = ["Finding", "examine"]
 
@@ -50,6 +53,8 @@ def examine() -> Iterator[Finding]:
     yield from _backends()
     yield from _encoders()
     yield from _models()
+    yield from _measures()
+    yield from _weights()
     yield from _settings()
 
 
@@ -145,17 +150,53 @@ def _encoders() -> Iterator[Finding]:
 
 def _models() -> Iterator[Finding]:
     from vsr.models.registry import MODELS
-    from vsr.models.weights import shipped_path
 
+    files = _weights_files()
     default = next(iter(MODELS))
     for name, spec in MODELS.items():
-        there = [s for s in spec.scales if not spec.has_weights or shipped_path(name, s).is_file()]
+        there = spec.scales
+        if spec.has_weights:
+            there = tuple(sorted({f.scale for f in files if f.model == name}))
         missing = [scale for scale in spec.scales if scale not in there]
         works = ", ".join(f"{scale}x" for scale in there)
         if missing:
-            works += f"; no weights ship for {', '.join(f'{scale}x' for scale in missing)}"
+            works += f"; no weights for {', '.join(f'{scale}x' for scale in missing)}"
         problem = None if there else "no weights ship with this version; name some with --weights"
         yield _of("models", name, problem, needed=name == default, works=works)
+
+
+def _weights() -> Iterator[Finding]:
+    """What ships must be there and whole; what the user installed can be done without."""
+    from pipelines.weights import verify_weights
+    from vsr.errors import ModelError
+    from vsr.plan.weights import SETS
+
+    try:
+        checked = verify_weights()
+    except ModelError as error:
+        yield Finding("weights", "shipped", "failed", f"{error.what}. {error.remedy}")
+        return
+    for name in dict.fromkeys([*SETS, *sorted({each.file.set for each in checked})]):
+        found = [each for each in checked if each.file.set == name]
+        broken = [each for each in found if each.problem]
+        if not found:
+            how = "; `vsr weights fetch authors` downloads them" if name == "authors" else ""
+            yield Finding("weights", name, "absent", f"none here{how}")
+            continue
+        needed = any(each.file.origin == "shipped" for each in broken)
+        problem = "; ".join(f"{each.problem} ({each.file.path})" for each in broken) or None
+        works = ", ".join(f"{each.file.model} {each.file.scale}x" for each in found)
+        yield _of("weights", name, problem, needed=needed, works=works)
+
+
+def _weights_files() -> list[WeightsFile]:
+    from vsr.errors import ModelError
+    from vsr.models.sets import all_weights
+
+    try:
+        return [file for file in all_weights() if Path(file.path).is_file()]
+    except ModelError:
+        return []  # _weights() tells
 
 
 def _settings() -> Iterator[Finding]:
@@ -167,6 +208,14 @@ def _settings() -> Iterator[Finding]:
         works = f"{count[name]} in {folder}"
         problem = None if count[name] else f"none in {folder}"
         yield _of("presets", name, problem, needed=needed, works=works)
+
+
+def _measures() -> Iterator[Finding]:
+    from vsr.metrics.lpips import packages_problem
+    from vsr.metrics.vmaf import vmaf_problem
+
+    for name, problem in (("vmaf", vmaf_problem()), ("lpips", packages_problem())):
+        yield _of("measures", name, problem, needed=False, works="for vsr eval")
 
 
 def _of(area: str, name: str, problem: str | None, *, needed: bool, works: str) -> Finding:

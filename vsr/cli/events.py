@@ -34,19 +34,25 @@ class _Rarely:
         return True
 
 
-def json_events() -> Callable[[Event], None]:
-    """A listener that writes one JSON object per line, progress at most twice a second."""
+def json_events(source: str | None = None) -> Callable[[Event], None]:
+    """A listener that writes one JSON object per line, progress at most twice a second.
+
+    Args:
+        source: goes into each object, where there are several.
+    """
     from pipelines.events import Progress
 
     rarely = _Rarely(_JSON_SECONDS, at_once=True)
+    whose = {} if source is None else {"source": source}
 
     def listen(event: Event) -> None:
         if not isinstance(event, Progress):
-            echo_json({"event": "warning", "message": event.message})
+            echo_json({"event": "warning", **whose, "message": event.message})
         elif rarely.due(event):
             echo_json(
                 {
                     "event": "progress",
+                    **whose,
                     "frames": event.frames,
                     "total": event.total,
                     "fps": round(event.fps, 3),

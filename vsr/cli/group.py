@@ -19,8 +19,14 @@ __all__ = ["COMMANDS", "cli"]
 COMMANDS: dict[str, tuple[str, str]] = {
     "upscale": ("vsr.cli.commands.upscale:upscale", "Make a video larger."),
     "plan": ("vsr.cli.commands.plan:plan", "Show what upscale would do, and how long it takes."),
+    "compare": ("vsr.cli.commands.compare:compare", "Show files side by side, in a page or PNG."),
+    "watch": ("vsr.cli.commands.watch:watch", "Make whatever comes into a folder larger."),
     "info": ("vsr.cli.commands.info:info", "Show what a file is."),
+    "eval": ("vsr.cli.commands.eval:eval_", "Measure quality against ground truth."),
+    "extract": ("vsr.cli.commands.extract:extract", "Write some frames exactly, with proof."),
+    "train": ("vsr.cli.commands.train:train", "Train a network on a folder of images."),
     "presets": ("vsr.cli.commands.presets:presets", "List presets, or show one."),
+    "weights": ("vsr.cli.commands.weights:weights", "List, check, import and fetch weights."),
     "doctor": ("vsr.cli.commands.doctor:doctor", "Show what works on this machine."),
     "completion": ("vsr.cli.commands.completion:completion", "Print a shell completion script."),
 }
@@ -93,6 +99,7 @@ _EPILOG = """\
 Examples:
   vsr upscale trip.mp4                     trip_x2.mp4 beside it
   vsr upscale a.mkv -s 4 -p hevc -o b.mkv  4x in HEVC
+  vsr upscale *.mp4 -o large/              each into the folder, under its own name
   vsr plan a.mkv -s 4                      what that would do, how long it takes
 
 `vsr COMMAND -h` explains a command.

@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 import click
 
 from vsr.cli.command import Option
-from vsr.cli.params import codecs, key_values, models, presets, seconds
+from vsr.cli.params import codecs, key_values, models, presets, seconds, weights
 from vsr.plan import MATRIX_NAMES
 from vsr.types import ChromaSite, ColorRange
 
-__all__ = ["run_options", "upscale_options"]
+__all__ = ["batch_options", "run_options", "upscale_options", "wish_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -84,9 +84,10 @@ _OPTIONS = (
     _option(
         _RESULT,
         "--weights",
-        type=click.Path(),
-        metavar="FILE",
-        help="Weights instead of the shipped ones: .safetensors, or the authors' .pt.",
+        shell_complete=weights,
+        metavar="NAME|FILE",
+        help="A set of weights that `vsr weights` lists, or a file: .safetensors, or the authors' "
+        ".pt.  [default: by SRC]",
     ),
     _option(
         _RESULT, *("-y", "--overwrite"), is_flag=True, help="Replace DST if it is already there."
@@ -231,3 +232,34 @@ def run_options(function: F) -> F:
     for add in reversed(_RUN_OPTIONS):
         function = add(function)
     return function
+
+
+def batch_options(function: F) -> F:
+    """As :func:`upscale_options`, but with any number of sources, called ``sources``."""
+    function = upscale_options(function)
+    many = click.Argument(["sources"], metavar="SRC...", nargs=-1, required=True, type=click.Path())
+    _params(function)[:] = [many, *_without(function, ("source", "more"))]
+    return function
+
+
+def wish_options(function: F) -> F:
+    """The options that make sense for any number of files that nobody has seen yet.
+
+    Those are all of :func:`upscale_options` but source, destination, and the part of the video.
+    """
+    own = len(getattr(function, "__click_params__", ()))
+    function = upscale_options(function)
+    params = _params(function)
+    once = ("source", "more", "destination", "overwrite", "start", "end", "frames", "video_stream")
+    params[own:] = [param for param in params[own:] if param.name not in once]
+    return function
+
+
+def _params(function: F) -> list[click.Parameter]:
+    """What click's decorators have gathered, the last one first."""
+    params: list[click.Parameter] = function.__click_params__  # type: ignore[attr-defined]
+    return params
+
+
+def _without(function: F, names: tuple[str, ...]) -> list[click.Parameter]:
+    return [param for param in _params(function) if param.name not in names]

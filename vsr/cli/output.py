@@ -7,12 +7,12 @@ import os
 import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
-from fractions import Fraction
 from typing import Any
 
 import click
 
 from vsr.types.plain import to_plain
+from vsr.types.text import clock_text, size_text
 
 __all__ = [
     "clock_text",
@@ -77,17 +77,6 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
     return lines
 
 
-def size_text(size: float) -> str:
-    """Bytes in decimal units: ``12.3 MB``."""
-    if size < 1000:
-        return f"{size:.0f} bytes"
-    for unit in ("kB", "MB", "GB"):
-        size /= 1000
-        if size < 999.5:
-            return f"{size:.3g} {unit}"
-    return f"{size / 1000:.3g} TB"
-
-
 def time_text(seconds: float) -> str:
     """A length of time in the two largest units that matter: ``2 h 13 min``."""
     if seconds < 59.95:
@@ -105,11 +94,3 @@ def time_text(seconds: float) -> str:
 def rate_text(fps: float) -> str:
     """A rate: ``12.3 fps``, or ``25 s/frame`` where frames take longer than ten seconds."""
     return f"{1 / fps:.3g} s/frame" if 0 < fps < 0.1 else f"{fps:.3g} fps"
-
-
-def clock_text(seconds: Fraction) -> str:
-    """A place in a file: ``0:01:02.500``."""
-    sign = "-" if seconds < 0 else ""
-    milliseconds = round(abs(seconds) * 1000)
-    rest, thousandths = divmod(milliseconds, 1000)
-    return f"{sign}{rest // 3600}:{rest // 60 % 60:02}:{rest % 60:02}.{thousandths:03}"

@@ -9,8 +9,21 @@ from fractions import Fraction
 import click
 from click.shell_completion import CompletionItem
 
-__all__ = ["codecs", "key_values", "models", "presets", "seconds"]
+__all__ = [
+    "address",
+    "codecs",
+    "duration",
+    "index_range",
+    "key_values",
+    "models",
+    "presets",
+    "seconds",
+    "size",
+    "weights",
+]
 
+_RANGE = re.compile(r"(\d*):(\d*)")
+_SIZE = re.compile(r"(\d+(?:\.\d*)?|\.\d+) ?([KMGTkmgt])?B?")
 _CLOCK = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d*)?|\.\d+)")
 
 
@@ -28,6 +41,23 @@ def seconds(_context: click.Context, _param: click.Parameter, value: str | None)
     return int(hours or 0) * 3600 + int(minutes or 0) * 60 + time
 
 
+def index_range(
+    _context: click.Context, _param: click.Parameter, value: str | None
+) -> tuple[int | None, int | None]:
+    """Indices of frames, ``first:stop`` as in Python: counted from 0, without ``stop`` itself."""
+    if value is None:
+        return None, None
+    match = _RANGE.fullmatch(value.strip())
+    if match is None or value.strip() == ":":
+        raise click.BadParameter(f"{value!r} is no range. Write FIRST:STOP, such as 1490:1538.")
+    first, stop = (int(text) if text else None for text in match.groups())
+    if stop is not None and stop <= (first or 0):
+        raise click.BadParameter(
+            f"{value!r} is empty: STOP is the frame behind the last, so 7:8 is frame 7."
+        )
+    return first, stop
+
+
 def key_values(
     _context: click.Context, _param: click.Parameter, values: Iterable[str]
 ) -> tuple[tuple[str, str], ...]:
@@ -39,6 +69,27 @@ def key_values(
             raise click.BadParameter(f"{value!r} is no KEY=VALUE, such as tune=film.")
         pairs.append((key, text))
     return tuple(pairs)
+
+
+def size(_context: click.Context, _param: click.Parameter, value: str) -> int:
+    """A number of bytes: ``500M``, ``1.5G``, in decimal units."""
+    match = _SIZE.fullmatch(value.strip())
+    if match is None:
+        raise click.BadParameter(f"{value!r} is not a size. Write 500M or 1.5G.")
+    number, unit = match.groups()
+    return int(Fraction(number) * 1000 ** " KMGT".index((unit or " ").upper()))
+
+
+def address(
+    _context: click.Context, _param: click.Parameter, value: str | None
+) -> tuple[str, int] | None:
+    """Where to listen: ``127.0.0.1:8080``, ``[::1]:8080``."""
+    if value is None:
+        return None
+    host, colon, port = value.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise click.BadParameter(f"{value!r} is no HOST:PORT, such as 127.0.0.1:8080.")
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def presets(
@@ -69,5 +120,31 @@ def models(
     return _beginning(incomplete, ((name, spec.summary) for name, spec in MODELS.items()))
 
 
+def weights(
+    _context: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Sets of weights that begin so, or else files."""
+    from vsr.models.sets import all_weights
+
+    sets = {file.set: file.origin for file in all_weights()}
+    found = _beginning(incomplete, sorted(sets.items()))
+    return found or [CompletionItem(incomplete, type="file")]
+
+
 def _beginning(incomplete: str, known: Iterable[tuple[str, str]]) -> list[CompletionItem]:
     return [CompletionItem(name, help=line) for name, line in known if name.startswith(incomplete)]
+
+
+_DURATION = re.compile(r"(?:(\d+(?:\.\d*)?)h)?(?:(\d+(?:\.\d*)?)m)?(?:(\d+(?:\.\d*)?)s)?")
+
+
+def duration(_context: click.Context, _param: click.Parameter, value: str | None) -> float:
+    """A length of time in seconds: ``25m``, ``1h30m``, ``90s``; 0 if not given."""
+    if value is None:
+        return 0.0
+    match = _DURATION.fullmatch(value.strip().lower())
+    parts = [float(part or 0) for part in match.groups()] if match else []
+    total = sum(n * unit for n, unit in zip(parts, (3600, 60, 1), strict=False))
+    if total <= 0:
+        raise click.BadParameter(f"{value!r} is not a length of time. Write 25m, 1h30m or 90s.")
+    return total

@@ -1,11 +1,28 @@
-"""The closing report of an upscale, as text."""
+"""What is said of an upscale before it and after it, as text."""
 
 from __future__ import annotations
 
-from vsr.cli.output import entries, rate_text, size_text, time_text
+from vsr.cli.output import echo, entries, note, rate_text, size_text, time_text
 from vsr.types import Plan, Report
 
-__all__ = ["report_text"]
+__all__ = ["announce", "report_text"]
+
+
+def announce(plan: Plan) -> None:
+    """Say in time what somebody might want to stop the run for."""
+    video, model = plan.video, plan.model
+    echo(
+        f"{plan.source} {video.width}x{video.height} -> {plan.destination} "
+        f"{plan.width}x{plan.height}: {model.name} on {plan.device}, {plan.encode.name}",
+        err=True,
+    )
+    for reason in plan.reasons:
+        if reason.topic == "weights":
+            echo(f"weights {reason.choice}: {reason.why}", err=True)
+    for sentence in plan.given_up:
+        note("given up", sentence, "yellow")
+    for sentence in plan.info.warnings:
+        note("warning", sentence, "yellow")
 
 
 def report_text(plan: Plan, report: Report) -> str:
@@ -15,13 +32,16 @@ def report_text(plan: Plan, report: Report) -> str:
     """
     lines = [f"{report.destination}: {plan.width}x{plan.height}, {size_text(report.bytes)}"]
     rate = (report.frames_out - report.resumed_frames) / max(report.seconds, 1e-9)
+    rows = [
+        ("frames", _frames(report)),
+        ("time", f"{time_text(report.seconds)}, {rate_text(rate)}"),
+        ("busy", _busy(report)),
+        ("memory", f"{size_text(report.peak_memory)} at most"),
+    ]
+    if report.weights:
+        rows.append(("weights", f"{report.weights}, SHA-256 {report.weights_sha256}"))
     lines += entries(
-        [
-            ("frames", _frames(report)),
-            ("time", f"{time_text(report.seconds)}, {rate_text(rate)}"),
-            ("busy", _busy(report)),
-            ("memory", f"{size_text(report.peak_memory)} at most"),
-        ],
+        rows,
         label=8,
         indent="  ",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from pathlib import Path
 from typing import overload
 
 import torch
@@ -24,7 +25,9 @@ class Upscaler:
     Args:
         scale: 2, 3 or 4.
         model: row of the model table.
-        weights: path of a weights file; the shipped ones by default.
+        weights: name of a set (``clean``, ``video``, ``authors``, or what was imported) or a
+            weights file; a :class:`~pathlib.Path` is always a file. ``clean`` by default: frames
+            alone do not say what they were compressed with.
         device, backend, dtype: as on the command line; ``auto`` chooses.
 
     Raises:
@@ -36,13 +39,15 @@ class Upscaler:
         self,
         scale: int = 2,
         model: str = "fdiwn",
-        weights: str | None = None,
+        weights: str | Path | None = None,
         *,
         device: str = "auto",
         backend: str = "auto",
         dtype: str = "auto",
     ) -> None:
         facts = choose_device(device, backend, model=model)
+        if isinstance(weights, Path):
+            weights = str(weights.absolute())
         self.scale = scale
         self._backend = open_backend(
             facts.backend,

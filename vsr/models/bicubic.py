@@ -17,7 +17,7 @@ import torch.nn.functional as F  # noqa: N812 - what everybody calls it
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-__all__ = ["Bicubic", "imresize", "resize_matrix"]
+__all__ = ["Bicubic", "imresize", "resize", "resize_exactly", "resize_matrix"]
 
 _SUPPORT = 4  # samples under the unwidened kernel
 
@@ -72,12 +72,47 @@ def imresize(image: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
     Returns:
         ``(ceil(H * scale), ceil(W * scale)[, C])`` uint8.
     """
-    for axis in (0, 1):
-        matrix = resize_matrix(image.shape[axis], float(scale))
+    return _resize(image, (float(scale), float(scale)))
+
+
+def resize(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """:func:`imresize` to a size, where the two axes may need scales that differ a little.
+
+    Args:
+        image: ``(H, W)`` or ``(H, W, C)`` uint8.
+        height, width: of the result.
+
+    Returns:
+        ``(height, width[, C])`` uint8; what ``imresize`` gives where that has this size.
+    """
+    return _resize(image, (height / image.shape[0], width / image.shape[1]))
+
+
+def _resize(image: NDArray[np.uint8], scales: tuple[float, float]) -> NDArray[np.uint8]:
+    for axis, scale in enumerate(scales):
+        matrix = resize_matrix(image.shape[axis], scale)
         exact = np.tensordot(matrix, image.astype(np.float64), (1, axis))
         rounded = np.clip(np.floor(exact + 0.5), 0, 255).astype(np.uint8)
         image = np.moveaxis(rounded, 0, axis)
     return np.ascontiguousarray(image)
+
+
+def resize_exactly(x: Tensor, scale: float) -> Tensor:
+    """:func:`imresize` in floating point: nothing is rounded between rows and columns, or after.
+
+    Args:
+        x: ``(..., H, W)`` floating point.
+        scale: for both axes.
+
+    Returns:
+        ``(..., ceil(H * scale), ceil(W * scale))`` of x's dtype, not clamped.
+    """
+    height, width = x.shape[-2:]
+    rows, columns = (
+        torch.tensor(resize_matrix(size, float(scale)), dtype=x.dtype, device=x.device)
+        for size in (height, width)
+    )
+    return rows @ x @ columns.t()
 
 
 class Bicubic(nn.Module):

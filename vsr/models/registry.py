@@ -19,9 +19,20 @@ import torch
 from torch import Tensor, nn
 
 from vsr.errors import ModelError
-from vsr.models.weights import read_weights, sha256, shipped_path
+from vsr.models.sets import locate
+from vsr.models.weights import missing, read_weights, sha256
+from vsr.plan.weights import CLEAN
+from vsr.types import is_set_name
 
-__all__ = ["MODELS", "LoadedModel", "ModelSpec", "load_model", "model_spec"]
+__all__ = [
+    "MODELS",
+    "LoadedModel",
+    "ModelSpec",
+    "fitting_model",
+    "load_model",
+    "model_spec",
+    "weights_path",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +178,9 @@ def load_model(
     Args:
         name: row of :data:`MODELS`.
         scale: enlargement.
-        weights: a file, ours (``.safetensors``) or the authors' (``.pt``); ``None`` takes the ones
-            shipped with the package.
+        weights: name of a set (``clean``, ``video``, ``authors``, or what was imported), or a file,
+            ours (``.safetensors``) or the authors' (``.pt``); a :class:`~pathlib.Path` is always a
+            file. ``None`` takes the set ``clean``.
         device: where it runs.
         dtype: what the trunk is stored as.
 
@@ -187,7 +199,7 @@ def load_model(
             f"{name} does not run in {str(dtype).removeprefix('torch.')}",
             remedy=f"It runs in {', '.join(spec.dtypes)}",
         )
-    path = _weights_path(spec, scale, weights)
+    path = weights_path(name, scale, weights)
     state = read_weights(path) if path else {}
     if path:
         _check(state, spec, scale, path)
@@ -211,22 +223,41 @@ def _network(spec: ModelSpec) -> _Network:
     return cast(_Network, getattr(import_module(module), name))
 
 
-def _weights_path(spec: ModelSpec, scale: int, weights: str | Path | None) -> Path | None:
-    if not spec.has_weights:
+def weights_path(name: str, scale: int, weights: str | Path | None = None) -> Path | None:
+    """The file that ``weights`` means for a model at a scale; ``None`` if the model needs none.
+
+    Args:
+        name: row of :data:`MODELS`.
+        scale: enlargement.
+        weights: as for :func:`load_model`.
+
+    Raises:
+        ModelError: no such model, or set, or file; the file of a set is damaged; the model has no
+            weights and some are asked for.
+    """
+    if not model_spec(name).has_weights:
         if weights is not None:
             raise ModelError(
-                f"{spec.name} has no weights", where=str(weights), remedy="Leave --weights out"
+                f"{name} has no weights", where=str(weights), remedy="Leave --weights out"
             )
         return None
-    if weights is not None:
-        return Path(weights)
-    path = shipped_path(spec.name, scale)
+    chosen = CLEAN if weights is None else weights
+    if isinstance(chosen, str) and is_set_name(chosen):
+        return Path(locate(chosen, name, scale).path)
+    path = Path(chosen)
     if not path.is_file():
-        raise ModelError(
-            f"no weights ship for {spec.name} at x{scale} yet",
-            remedy="Name a weights file with --weights FILE",
-        )
+        raise missing(path)
     return path
+
+
+def fitting_model(state: Mapping[str, Tensor]) -> tuple[str, int] | None:
+    """Name and scale of the model whose weights have these names and shapes, if there is one."""
+    shapes = {key: tuple(value.shape) for key, value in state.items()}
+    for spec in MODELS.values():
+        for scale in spec.scales if spec.has_weights else ():
+            if shapes == _network(spec).state_shapes(spec.name, scale):
+                return spec.name, scale
+    return None
 
 
 def _check(state: Mapping[str, Tensor], spec: ModelSpec, scale: int, path: Path) -> None:
@@ -235,15 +266,13 @@ def _check(state: Mapping[str, Tensor], spec: ModelSpec, scale: int, path: Path)
     needed = _network(spec).state_shapes(spec.name, scale)
     if shapes == needed:
         return
-    for other in MODELS.values():
-        for other_scale in other.scales if other.has_weights else ():
-            if shapes == _network(other).state_shapes(other.name, other_scale):
-                raise ModelError(
-                    f"these look like {other.name} x{other_scale} weights, "
-                    f"the request is {spec.name} x{scale}",
-                    where=str(path),
-                    remedy="Give the matching file, or change the model or the scale",
-                )
+    fits = fitting_model(state)
+    if fits is not None:
+        raise ModelError(
+            f"these look like {fits[0]} x{fits[1]} weights, the request is {spec.name} x{scale}",
+            where=str(path),
+            remedy="Give the matching file, or change the model or the scale",
+        )
     findings = [
         ("missing", [key for key in needed if key not in shapes]),
         ("unexpected", [key for key in shapes if key not in needed]),

@@ -13,8 +13,9 @@ from vsr.plan.color import decide_color
 from vsr.plan.container import container_for, container_options, default_destination
 from vsr.plan.encode import plan_encode
 from vsr.plan.notes import Notes
-from vsr.plan.request import DeviceFacts, Request
+from vsr.plan.request import DeviceFacts, Request, WeightsFacts
 from vsr.plan.streams import plan_streams
+from vsr.plan.weights import choose_weights
 from vsr.preset import Preset, load_preset
 from vsr.preset.find import nearest
 from vsr.types import (
@@ -25,6 +26,7 @@ from vsr.types import (
     Plan,
     Trim,
     VideoStreamInfo,
+    is_set_name,
 )
 
 __all__ = ["default_preset", "make_plan", "select_video"]
@@ -55,6 +57,7 @@ def make_plan(
     codecs: Mapping[str, CodecSpec],
     containers: Mapping[str, ContainerSpec],
     models: Mapping[str, tuple[int, ...]],
+    weights: WeightsFacts = WeightsFacts(),
     usable: Callable[[str], str | None],
     device: DeviceFacts,
     codec_preset: Callable[[str], Preset] = load_preset,
@@ -67,6 +70,7 @@ def make_plan(
         preset: wishes below the request's.
         codecs, containers: the tables of :mod:`vsr.media`.
         models: scales of each row of the model table.
+        weights: the weights there are, and which models need some.
         usable: why a codec cannot run on this machine, ``None`` if it can.
         device: the device, its reader and what suits them.
         codec_preset: the preset of a codec's own name, for wishes that nobody stated.
@@ -75,6 +79,7 @@ def make_plan(
         UsageError: the request makes no sense, or names what does not exist.
         InputError: the source has no video, or is coded in a way that cannot be read.
         OutputError: the result cannot be written as asked.
+        ModelError: there are no such weights for the model at this scale.
         StrictError: something would be given up and strict mode is on; the message lists it.
         PresetError: the codec's preset cannot be loaded.
     """
@@ -83,7 +88,7 @@ def make_plan(
     if len(info.videos) > 1:
         why = f"one of {len(info.videos)}; another with --video-stream N"
         notes.why("video stream", str(video.index), why)
-    model = _model(request, preset, models)
+    model = _model(request, preset, models, weights, info, video, notes)
     asked_codec = request.codec or preset.codec
     destination = request.destination or default_destination(
         info.path,
@@ -194,7 +199,15 @@ def select_video(info: MediaInfo, index: int | None = None) -> VideoStreamInfo:
     return next((v for v in videos if "default" in v.dispositions), videos[0])
 
 
-def _model(request: Request, preset: Preset, models: Mapping[str, tuple[int, ...]]) -> ModelPlan:
+def _model(
+    request: Request,
+    preset: Preset,
+    models: Mapping[str, tuple[int, ...]],
+    weights: WeightsFacts,
+    info: MediaInfo,
+    video: VideoStreamInfo,
+    notes: Notes,
+) -> ModelPlan:
     name = request.model or preset.model or _DEFAULT_MODEL
     if name not in models:
         raise UsageError(
@@ -205,9 +218,14 @@ def _model(request: Request, preset: Preset, models: Mapping[str, tuple[int, ...
     if scale not in models[name]:
         known = ", ".join(str(s) for s in models[name])
         raise UsageError(f"{name} cannot scale by {scale}", remedy=f"It scales by {known}.")
-    # A preset's weights file belongs to the preset's model at the preset's scale.
-    same = name == (preset.model or _DEFAULT_MODEL) and preset.scale in (None, scale)
-    return ModelPlan(name, scale, request.weights or (preset.weights if same else None))
+    wished = preset.weights if name == (preset.model or _DEFAULT_MODEL) else None
+    # A preset's weights belong to the preset's model, and a file to one scale as well.
+    if wished is not None and not is_set_name(wished) and preset.scale not in (None, scale):
+        wished = None
+    if name not in weights.models:
+        return ModelPlan(name, scale, request.weights or wished)
+    chosen = choose_weights(request.weights, wished, name, scale, weights.files, info, video, notes)
+    return ModelPlan(name, scale, chosen)
 
 
 def _dtype(

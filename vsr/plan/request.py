@@ -1,13 +1,13 @@
-"""What the planner is told: the request somebody typed and the facts about the device."""
+"""What the planner is told: the request somebody typed and the facts about this machine."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-from vsr.types import ChromaSite, ColorRange, Matrix, Trim
+from vsr.types import ChromaSite, ColorRange, Matrix, Trim, WeightsFile
 
-__all__ = ["DeviceFacts", "Request"]
+__all__ = ["DeviceFacts", "Request", "WeightsFacts"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +17,7 @@ class Request:
     Attributes:
         source, destination: paths; without a destination the result goes beside the source.
         scale, model, weights, codec, quality, speed, pix_fmt: as in :class:`vsr.preset.Preset`.
+            ``weights`` may be ``auto`` too, which overrules the preset's.
         options: further encoder options; they win over everything else.
         trim: the wanted part, already snapped to the frames of the stream.
         video_stream: index of the stream to upscale, as FFmpeg counts.
@@ -66,3 +67,16 @@ class DeviceFacts:
     dtypes: tuple[Literal["float32", "float16", "bfloat16"], ...] = ("float32",)
     batch: int = 1
     why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsFacts:
+    """Which weights there are on this machine.
+
+    Attributes:
+        files: what ships and what is installed, for all models.
+        models: names of the models that need weights; for others a request is passed on as it is.
+    """
+
+    files: tuple[WeightsFile, ...] = ()
+    models: frozenset[str] = frozenset()

@@ -11,7 +11,7 @@ from typing import Any
 from vsr.errors import PresetError
 from vsr.preset.find import find_preset, nearest
 from vsr.preset.preset import Preset, merge
-from vsr.types import PIXEL_FORMATS
+from vsr.types import PIXEL_FORMATS, is_set_name
 
 __all__ = ["load_preset"]
 
@@ -70,7 +70,8 @@ def _read(table: Mapping[str, Any], path: Path) -> dict[str, Any]:
                 values[field] = check(item)
             except _WrongValueError as error:
                 raise PresetError(f"{error}, not {item!r}", where=f"{path}: {dotted}") from None
-    if weights := values.get("weights"):
+    weights = values.get("weights")
+    if weights is not None and not is_set_name(weights):
         values["weights"] = str(path.parent / Path(weights).expanduser())
     return values
 

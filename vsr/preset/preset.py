@@ -15,7 +15,8 @@ class Preset:
     Attributes:
         name: what ``--preset`` says; path: the file it came from, empty for none.
         description: one line for ``vsr presets``.
-        model: row of the model table. scale: 2, 3 or 4. weights: path of a weights file.
+        model: row of the model table. scale: 2, 3 or 4.
+        weights: name of a set (``clean``, ``video``, ...) or path of a weights file.
         codec: row of the codec table. container: row of the container table, used when no
             destination is named.
         quality: value of the encoder's quality option at every scale, or ``(scale, value)`` pairs.

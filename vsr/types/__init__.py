@@ -31,6 +31,7 @@ from vsr.types.plan import (
 )
 from vsr.types.segment import ReadTally, Segment, SegmentTally
 from vsr.types.spec import CodecSpec, ContainerSpec
+from vsr.types.weights import WeightsFile, is_set_name
 
 __all__ = [
     "PIXEL_FORMATS",
@@ -66,5 +67,7 @@ __all__ = [
     "Transfer",
     "Trim",
     "VideoStreamInfo",
+    "WeightsFile",
+    "is_set_name",
     "pixel_format",
 ]

@@ -82,7 +82,8 @@ class ModelPlan:
     Attributes:
         name: row of the model table (``fdiwn``, ``bicubic``).
         scale: 2, 3 or 4.
-        weights: path of a weights file, or ``None`` for the shipped ones.
+        weights: name of a set (see :class:`vsr.types.WeightsFile`) or path of a file; ``None`` if
+            the model has none, or for the set ``clean``.
     """
 
     name: str
@@ -175,6 +176,8 @@ class Report:
         corrupt_packets: packets the decoder refused. ``concealed_frames``: frames it gave although
             flagged as corrupt.
         given_up: the plan's, plus what only the run could know. ``warnings``: everything else odd.
+        weights: the set or file whose weights were used; empty if the model has none.
+        weights_sha256: SHA-256 of the file they were read from, 64 hexadecimal digits.
         resumed_frames: frames taken over from an earlier run of the same job.
         repeated_frames: frames that equal the one before, whose result was used again.
         segments: parts the job was made in, 1 if it was written straight through.
@@ -194,6 +197,8 @@ class Report:
     verified: bool
     given_up: tuple[str, ...]
     warnings: tuple[str, ...]
+    weights: str = ""
+    weights_sha256: str = ""
     resumed_frames: int = 0
     repeated_frames: int = 0
     segments: int = 1

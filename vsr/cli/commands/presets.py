@@ -7,9 +7,9 @@ import click
 from vsr.cli.command import SETTINGS, Command, debug_option, json_option
 from vsr.cli.output import echo, echo_json, note, table
 from vsr.cli.params import presets as preset_names
-from vsr.cli.preset_text import preset_toml
 from vsr.errors import PresetError
 from vsr.preset import PresetFile, find_presets, load_preset, preset_folders
+from vsr.preset.text import preset_toml
 
 __all__ = ["presets"]
 

@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Any
+import os
+from pathlib import Path
+from typing import Any
 
 import click
 
+from vsr.cli.batch import json_batch, quiet_batch, text_batch
 from vsr.cli.command import Command, json_option
 from vsr.cli.events import json_events, text_events
-from vsr.cli.options import run_options, upscale_options
-from vsr.cli.output import echo, echo_json, note
-from vsr.cli.report import report_text
-
-if TYPE_CHECKING:
-    from vsr.types import Plan
+from vsr.cli.options import batch_options, run_options
+from vsr.cli.output import echo, echo_json
+from vsr.cli.report import announce, report_text
 
 __all__ = ["upscale"]
 
 
 @click.command(cls=Command)
-@upscale_options
+@batch_options
 @json_option("One JSON object per line on stdout instead of bar and report.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 @run_options
+@click.pass_context
 def upscale(
-    source: str,
+    ctx: click.Context,
+    /,
+    sources: tuple[str, ...],
     destination: str | None,
     as_json: bool,
     quiet: bool,
-    devices: str | None,
-    fresh: bool,
-    resume: bool,
     **wishes: Any,
 ) -> None:
     """Make the video SRC larger, and change nothing else about it.
@@ -42,23 +41,30 @@ def upscale(
 
     A run that was stopped goes on with the same command: what is finished is kept in DST.vsr until
     the result is complete.
+
+    Of several SRC, each gets its result in the folder DST; what goes wrong with one does not stop
+    the others. A playlist (.m3u, .m3u8) or @LIST, a text file with a path a line, stands for the
+    files it names; @- reads them from stdin.
     """
     if as_json and quiet:
         raise click.UsageError("--json and --quiet exclude each other.")
+    from pipelines.playlist import expand, is_list
+
+    if len(sources) > 1 or is_list(sources[0]) or _is_folder(destination):
+        folder = _folder(destination)
+        run = json_batch if as_json else quiet_batch if quiet else text_batch
+        ctx.exit(run(expand(sources), folder, _given(wishes)))
+    _one(sources[0], destination, wishes, as_json=as_json, quiet=quiet)
+
+
+def _one(
+    source: str, destination: str | None, wishes: dict[str, Any], *, as_json: bool, quiet: bool
+) -> None:
     from pipelines.memory import keep_freed_memory
-    from pipelines.segments.devices import parse_devices
-    from pipelines.upscale import expected_frames, plan_upscale, run_upscale
+    from pipelines.upscale import expected_frames, prepare_upscale
 
     keep_freed_memory()
-    specs = parse_devices(devices) if devices else ()
-    if specs and not resume:
-        raise click.UsageError("--devices shares a job by its segments: leave out --no-resume.")
-    if specs and wishes.get("device"):
-        raise click.UsageError("--device and --devices exclude each other.")
-    if specs:
-        wishes["device"] = specs[0].device
-    plan = plan_upscale(source, destination, **wishes)
-    run = partial(run_upscale, plan, devices=specs, resume=resume, fresh=fresh)
+    plan, run = prepare_upscale(source, destination, **wishes)
     if quiet:
         run()
     elif as_json:
@@ -66,21 +72,34 @@ def upscale(
         report = run(on_event=json_events())
         echo_json({"event": "report", "report": report})
     else:
-        _announce(plan)
+        announce(plan)
         with text_events(expected_frames(plan)) as listen:
             report = run(on_event=listen)
         echo(report_text(plan, report))
 
 
-def _announce(plan: Plan) -> None:
-    """Say in time what somebody might want to stop the run for."""
-    video, model = plan.video, plan.model
-    echo(
-        f"{plan.source} {video.width}x{video.height} -> {plan.destination} "
-        f"{plan.width}x{plan.height}: {model.name} on {plan.device}, {plan.encode.name}",
-        err=True,
-    )
-    for sentence in plan.given_up:
-        note("given up", sentence, "yellow")
-    for sentence in plan.info.warnings:
-        note("warning", sentence, "yellow")
+def _is_folder(destination: str | None) -> bool:
+    """Whether the result of even one source goes into a folder, as after a pattern like *.mp4."""
+    if destination is None:
+        return False
+    separators = tuple(filter(None, (os.sep, os.altsep)))
+    return destination.endswith(separators) or Path(destination).is_dir()
+
+
+def _folder(destination: str | None) -> Path | None:
+    """The folder that is to get several results."""
+    if destination is None:
+        return None
+    path = Path(destination)
+    if path.exists() and not path.is_dir():
+        raise click.UsageError(f"several SRC go into a folder, and {destination!r} is a file.")
+    if not path.exists() and path.suffix and not _is_folder(destination):
+        raise click.UsageError(
+            f"several SRC go into a folder; if {destination!r} is to be one, write it with a slash "
+            "at its end."
+        )
+    return path
+
+
+def _given(wishes: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in wishes.items() if value is not None}

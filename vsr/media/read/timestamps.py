@@ -16,7 +16,7 @@ from vsr.media.av_errors import av_errors
 from vsr.media.source import open_source, video_stream
 from vsr.types import Trim
 
-__all__ = ["DEEPEST_REORDER", "frame_pts", "has_packet_pts", "snap_trim"]
+__all__ = ["DEEPEST_REORDER", "frame_pts", "has_packet_pts", "shown_times", "snap_trim"]
 
 #: No standard reorders frames further than this.
 DEEPEST_REORDER = 16
@@ -118,6 +118,26 @@ def snap_trim(
         end=found[high] if high < len(found) else None,
         frames=frames,
     )
+
+
+def shown_times(path: str, video_index: int) -> tuple[tuple[int, ...], Fraction]:
+    """When each frame of a stream is shown.
+
+    The whole file is scanned without decoding; AVI has to be decoded.
+
+    Returns:
+        The timestamps in ascending order, each once, and the seconds per tick.
+
+    Raises:
+        InputError: no frame has a timestamp, or the file cannot be read.
+    """
+    with open_source(path) as container, av_errors(path, "scan the file"):
+        stream = video_stream(container, video_index)
+        tick = stream.time_base or Fraction(1, av.time_base)
+        found = sorted(set(_timestamps(container, stream)))
+    if not found:
+        raise InputError("no frame of the video has a timestamp", where=path)
+    return tuple(found), tick
 
 
 def _timestamps(container: InputContainer, stream: av.VideoStream) -> Iterator[int]:

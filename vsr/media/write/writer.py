@@ -192,7 +192,8 @@ class Writer:
         """Write what is left, verify the file, and give it its name.
 
         Args:
-            before_commit: called with the temporary file when it is complete and verified.
+            before_commit: called with the temporary file when it is complete and verified; what
+                it raises keeps the file from getting its name.
 
         Raises:
             OutputError: the file cannot be written, or its name was taken meanwhile.

@@ -1,0 +1,95 @@
+"""Lists of files: playlists, and plain text with a path a line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from vsr.errors import InputError, UsageError
+
+__all__ = ["expand", "is_list"]
+
+_PLAYLISTS = (".m3u", ".m3u8")
+
+
+def is_list(argument: str) -> bool:
+    """Whether ``argument`` stands for a list of files rather than for a file.
+
+    A list is ``@`` with a path, or a playlist (.m3u, .m3u8); but an .m3u8 file with the tags of
+    HTTP Live Streaming (RFC 8216) is one video in many pieces.
+    """
+    if argument.startswith("@"):
+        return True
+    path = Path(argument)
+    if path.suffix.lower() not in _PLAYLISTS or not path.is_file():
+        return False
+    return not any(line.startswith("#EXT-X-") for line in _lines(path))
+
+
+def expand(arguments: Sequence[str]) -> list[str]:
+    """Replace each list among ``arguments`` by the paths in it.
+
+    Playlists name files relative to themselves; ``@list.txt`` names them relative to the current
+    folder, as the command line itself would. ``@-`` reads stdin. Empty lines and those that begin
+    with ``#`` do not count. A file that is named twice is taken once.
+
+    Raises:
+        InputError: a list cannot be read, or names what is not a file on this machine.
+        UsageError: a list is empty.
+    """
+    found: dict[str, str] = {}
+    for argument in arguments:
+        for path in _paths(argument) if is_list(argument) else [argument]:
+            found.setdefault(os.path.realpath(path), path)
+    return list(found.values())
+
+
+def _paths(argument: str) -> list[str]:
+    listed = argument.removeprefix("@")
+    lines: Iterable[str]
+    if argument == "@-":
+        lines, folder = (line.rstrip("\r\n") for line in sys.stdin), Path()
+    elif argument.startswith("@"):
+        lines, folder = _lines(Path(listed)), Path()
+    else:
+        lines, folder = _lines(Path(listed)), Path(listed).parent
+    paths = [
+        str(folder / _local(line.strip(), listed))
+        for line in lines
+        if line.strip() and not line.startswith("#")
+    ]
+    if not paths:
+        raise UsageError("the list names no files", where=listed, remedy="Write a path a line.")
+    return paths
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"cannot read the list: {error.strerror}", where=str(path), remedy="Check the path."
+        ) from error
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        # Old .m3u files are in Latin-1; in other lists these are file names in bytes of their own.
+        old = path.suffix.lower() == ".m3u"
+        text = data.decode("latin-1") if old else os.fsdecode(data)
+    yield from text.splitlines()
+
+
+def _local(entry: str, listed: str) -> str:
+    scheme, rest = urlsplit(entry).scheme, entry
+    if scheme == "file":
+        rest = unquote(urlsplit(entry).path)
+    elif "://" in entry:
+        raise InputError(
+            f"the list names {entry}, which is no file on this machine",
+            where=listed,
+            remedy="Download it first, and name the file.",
+        )
+    return rest

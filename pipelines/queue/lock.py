@@ -1,0 +1,100 @@
+"""One writer to a ledger: a lock that the system frees, whatever becomes of who holds it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+
+from vsr.errors import OutputError, UsageError
+
+__all__ = ["Lock"]
+
+
+class Lock:
+    """The right to write to the ledger at ``ledger``.
+
+    It belongs to the open file, which worker processes inherit: as long as a worker of a watcher
+    that was killed is still at it, nobody else gets the lock and does the same file.
+
+    Args:
+        ledger: path of the database; the lock is the file ``<ledger>.lock`` beside it, which stays.
+
+    Raises:
+        UsageError: somebody else has it; the message says who.
+        OutputError: the file cannot be created or locked.
+    """
+
+    def __init__(self, ledger: Path) -> None:
+        path = ledger.with_name(f"{ledger.name}.lock")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            taken = _take(self._file)
+        except OSError as error:
+            raise OutputError(
+                f"the ledger cannot be locked: {error.strerror}",
+                where=str(path),
+                remedy="Choose another place for it with --ledger: a local disk, writable.",
+            ) from error
+        if not taken:
+            holder = _holder(self._file)
+            os.close(self._file)
+            raise UsageError(
+                f"another watcher works with this ledger{holder}",
+                where=str(ledger),
+                remedy="Stop it first, or let this one write to another folder.",
+            )
+        os.ftruncate(self._file, 0)
+        this = {"pid": os.getpid(), "host": socket.gethostname()}
+        os.write(self._file, json.dumps(this).encode())
+
+    @property
+    def descriptor(self) -> int:
+        """The open file, for a child process to inherit."""
+        return self._file
+
+    def release(self) -> None:
+        """Give it back."""
+        os.close(self._file)
+
+    def __enter__(self) -> Lock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def _holder(file: int) -> str:
+    os.lseek(file, 0, os.SEEK_SET)
+    try:
+        found = json.loads(os.read(file, 4096))
+        return f": process {found['pid']} on {found['host']}, or a worker it left behind"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""  # it has only just taken the lock, and not yet said who it is
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _take(file: int) -> bool:
+        # A byte far behind the text, which stays readable.
+        os.lseek(file, 1 << 20, os.SEEK_SET)
+        try:
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        os.lseek(file, 0, os.SEEK_SET)
+        return True
+
+else:
+    import fcntl
+
+    def _take(file: int) -> bool:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True

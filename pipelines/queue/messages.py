@@ -1,0 +1,87 @@
+"""What a queue and its worker process tell each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.events import Progress, Warned
+from vsr.types import Plan, Report
+
+__all__ = ["Failed", "Finished", "Message", "NoRoom", "Order", "Outcome", "Planned", "Stopped"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One file to be done.
+
+    Attributes:
+        source, destination: paths. Folders above the destination are made, and removed again if
+            nothing comes of it.
+        wishes: as for :func:`pipelines.upscale.prepare_upscale`.
+        log: where what the run and its libraries say goes; empty for stderr.
+        keep_free: bytes that must stay free on the destination's disk, ``None``: do not look.
+        recover: an earlier run was cut off, perhaps after its result had got its name.
+        pictures: prefix of the paths of two pictures, before and after; empty for none.
+    """
+
+    source: str
+    destination: str
+    wishes: Mapping[str, Any]
+    log: str = ""
+    keep_free: int | None = None
+    recover: bool = False
+    pictures: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The run begins. ``need``: bytes that it may take on the disk."""
+
+    plan: Plan
+    need: int
+    total: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The result has its name. ``report`` is ``None`` if it had it before this run began."""
+
+    destination: str
+    report: Report | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An error ended the run, with nothing left behind.
+
+    Attributes:
+        kind: name of the exception. what, where, remedy: as in :class:`vsr.errors.VsrError`.
+        exit_code: what ``vsr upscale`` would have returned.
+        name_taken: a file that is none of ours has the result's name.
+    """
+
+    kind: str
+    what: str
+    where: str = ""
+    remedy: str = ""
+    exit_code: int = 1
+    name_taken: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NoRoom:
+    """There is not enough room on the disk. ``need`` and ``free``: bytes."""
+
+    need: int
+    free: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The run was told to stop; what can be gone on with is kept."""
+
+
+Outcome = Finished | Failed | NoRoom | Stopped
+Message = Planned | Progress | Warned | Outcome

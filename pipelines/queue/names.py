@@ -1,0 +1,77 @@
+"""What a result is called: as its source, and never as something that is already there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from vsr.media.codecs import CODECS
+from vsr.media.containers import CONTAINERS
+from vsr.plan import default_preset
+from vsr.plan.codec import find_codec
+from vsr.plan.container import default_destination
+from vsr.preset import Preset, load_preset
+
+__all__ = ["candidates", "leftovers", "name_beside", "preset_of"]
+
+
+def preset_of(wishes: Mapping[str, Any]) -> Preset:
+    """The preset that counts under these wishes.
+
+    Raises:
+        VsrError: there is no such preset, or it is broken.
+    """
+    return load_preset(wishes.get("preset") or default_preset(wishes.get("scale")))
+
+
+def name_beside(source: str, wishes: Mapping[str, Any]) -> Path:
+    """What the result of ``source`` is called if nobody says: ``<stem>_x2.<ending>`` beside it.
+
+    Raises:
+        VsrError: there is no such codec, container or preset.
+    """
+    preset = preset_of(wishes)
+    codec = wishes.get("codec") or preset.codec
+    return Path(
+        default_destination(
+            source,
+            wishes.get("scale") or preset.scale or 2,
+            containers=CONTAINERS,
+            codec=find_codec(codec, CODECS) if codec else None,
+            container=preset.container,
+        )
+    )
+
+
+def candidates(source: Path, ending: str) -> Iterator[Path]:
+    """Names for the result of ``source``, without end, in the order in which they are tried.
+
+    ``a.mkv``; if that is taken and the source is no .mkv file, ``a.mp4.mkv``, which says whose
+    result it is; then ``a (2).mkv``, ``a (3).mkv``.
+
+    Args:
+        source: path of the source inside the watched folder; its folders are kept.
+        ending: of the result, with the dot.
+    """
+    yield source.with_name(source.stem + ending)
+    if source.suffix and source.suffix.lower() != ending:
+        yield source.with_name(source.name + ending)
+    for number in count(2):
+        yield source.with_name(f"{source.stem} ({number}){ending}")
+
+
+def leftovers(destination: Path) -> Iterator[Path]:
+    """Temporary files of runs for ``destination`` that were killed before they could clean up.
+
+    Only where nobody is writing to ``destination`` now are they left over.
+    """
+    # As vsr.media.write.atomic names them.
+    stem, suffix = re.escape(destination.stem[:64]), re.escape(destination.suffix)
+    mark = re.compile(rf"\.{stem}\.[0-9a-f]{{8}}\.part{suffix}")
+    if destination.parent.is_dir():
+        for path in destination.parent.iterdir():
+            if mark.fullmatch(path.name):
+                yield path

@@ -1,0 +1,281 @@
+"""The process that does the work: it loads the network once and does one file after the other.
+
+A codec library that crashes, or a system that ends whoever takes too much memory, takes this
+process along and not the queue. Orders come in on stdin and messages go out on stdout, pickled;
+what libraries print goes to the log of the file at hand. SIGTERM, or the end of stdin because the
+queue is gone, stops the run at hand.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from pipelines.events import Event, Progress
+from pipelines.queue.job import Identity, identify
+from pipelines.queue.messages import (
+    Failed,
+    Finished,
+    Message,
+    NoRoom,
+    Order,
+    Outcome,
+    Planned,
+    Stopped,
+)
+from vsr import __version__
+from vsr.errors import VsrError, exit_code
+
+if TYPE_CHECKING:
+    from vsr.types import Plan
+
+__all__ = ["main"]
+
+_PROGRESS_SECONDS = 0.25
+
+
+class _Worker:
+    """Takes orders until it is told to stop."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+        self._orders: SimpleQueue[Order | None] = SimpleQueue()
+        self._stop = False
+        self._interruptible = False
+        self._plan: Plan | None = None
+        self._earlier: Identity | None = None
+        self._logging = False
+
+    def listen(self, orders: BinaryIO) -> None:
+        """Put orders into the queue; the end of them stops the run at hand."""
+        with suppress(EOFError, pickle.UnpicklingError):
+            while True:
+                self._orders.put(pickle.load(orders))  # noqa: S301 - from the process that began this one
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def on_signal(self, *_: object) -> None:
+        """Stop: at once where that is safe, else at the next place where it is."""
+        self._stop = True
+        self._orders.put(None)
+        if self._interruptible:
+            self._interruptible = False
+            raise KeyboardInterrupt
+
+    def work(self) -> None:
+        """Do what is ordered."""
+        while not self._stop:
+            order = self._orders.get()
+            if order is None:
+                return
+            with _log(order.log):
+                self._tell(self._outcome(order))
+
+    def _tell(self, message: Message) -> None:
+        # A message that is cut off would be taken for garbage: no interruption inside one.
+        before, self._interruptible = self._interruptible, False
+        pickle.dump(message, self._out)
+        self._out.flush()
+        self._interruptible = before
+        if before and self._stop:
+            self._interruptible = False
+            raise KeyboardInterrupt
+
+    def _outcome(self, order: Order) -> Outcome:
+        made: list[Path] = []
+        self._plan, self._logging = None, bool(order.log)
+        try:
+            self._interruptible = True
+            if self._stop:
+                return Stopped()
+            return self._do(order, made)
+        except KeyboardInterrupt:
+            plan = self._plan
+            if plan is not None and _is_new(plan, self._earlier):
+                return Finished(plan.destination, None)
+            self._say("stopped")
+            return Stopped()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the queue must hear of it
+            if self._logging or not isinstance(error, VsrError):
+                traceback.print_exc()
+            if order.keep_free is not None and _is_full(error):
+                from pipelines.queue.space import free_space
+
+                return NoRoom(0, free_space(Path(order.destination)))
+            return _failed(error)
+        finally:
+            self._interruptible = False
+            for folder in reversed(made):
+                with suppress(OSError):  # somebody put something into it
+                    folder.rmdir()
+
+    def _do(self, order: Order, made: list[Path]) -> Outcome:
+        from pipelines.queue.space import free_space, space_needed
+        from pipelines.upscale import expected_frames, prepare_upscale
+        from vsr.plan import describe
+
+        plan, run = prepare_upscale(order.source, order.destination, **order.wishes)
+        now = time.strftime("%Y-%m-%d %H:%M:%S %z")
+        self._say(f"{now}, vsr {__version__}\n{describe(plan)}\n")
+        destination = Path(plan.destination)
+        self._earlier = _identity(destination)
+        if order.recover and _is_new(plan, None):
+            self._say("the result was complete before the run was cut off")
+            return Finished(plan.destination, None)
+        if self._earlier is not None and not plan.overwrite:
+            remedy = "Choose another name, or allow overwriting."
+            return Failed(
+                "OutputError",
+                "the file already exists",
+                plan.destination,
+                remedy,
+                4,
+                name_taken=True,
+            )
+        need, free = space_needed(plan), free_space(destination)
+        if order.keep_free is not None and free < need + order.keep_free:
+            return NoRoom(need + order.keep_free, free)
+        self._tell(Planned(plan, need, expected_frames(plan)))
+        _make_folders(destination.parent, made)
+        self._plan = plan
+        report = run(on_event=self._listener())
+        # From here on the result is there, and no interruption may deny it.
+        self._interruptible = False
+        if order.pictures:
+            self._take_pictures(order, plan)
+        return Finished(plan.destination, report)
+
+    def _take_pictures(self, order: Order, plan: Plan) -> None:
+        from pipelines.queue.pictures import before_and_after
+
+        try:
+            before_and_after(plan, order.pictures)
+        except (VsrError, OSError) as error:
+            # They are for looking at; the result is there without them.
+            self._say(f"warning: no pictures before and after: {error}")
+
+    def _say(self, text: str) -> None:
+        """Write to the log, if there is one; without, whoever listens says what is to be said."""
+        if self._logging:
+            print(text, file=sys.stderr, flush=True)  # noqa: T201 - stderr is the log
+
+    def _listener(self) -> Any:
+        due = 0.0
+
+        def listen(event: Event) -> None:
+            nonlocal due
+            now = time.monotonic()
+            if isinstance(event, Progress):
+                if now < due and event.frames != event.total:
+                    return
+                due = now + _PROGRESS_SECONDS
+            else:
+                self._say(f"warning: {event.message}")
+            self._tell(event)
+
+        return listen
+
+
+@contextmanager
+def _log(path: str) -> Iterator[None]:
+    """Let stderr be the log, also for libraries that know nothing of Python."""
+    if not path:
+        yield
+        return
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    sys.stderr.flush()
+    before = os.dup(2)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    os.dup2(file, 2)
+    os.close(file)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(before, 2)
+        os.close(before)
+
+
+def _identity(path: Path) -> Identity | None:
+    try:
+        return identify(path)
+    except FileNotFoundError:
+        return None
+
+
+def _is_new(plan: Plan, earlier: Identity | None) -> bool:
+    """Whether the result is there, and is not what was there ``earlier``.
+
+    It gets its name when it is complete, so a picture of the right size is enough of a proof.
+    """
+    from vsr.media.probe import probe
+
+    found = _identity(Path(plan.destination))
+    if found is None or found == earlier:
+        return False
+    try:
+        videos = probe(plan.destination).videos
+    except VsrError:
+        return False
+    return any((video.width, video.height) == (plan.width, plan.height) for video in videos)
+
+
+def _make_folders(folder: Path, made: list[Path]) -> None:
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    for path in reversed(missing):
+        with suppress(FileExistsError):  # another worker was quicker
+            path.mkdir()
+            made.append(path)
+
+
+def _is_full(error: BaseException) -> bool:
+    """Whether a full disk (or a used-up quota) is behind the error."""
+    full = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in full:
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def _failed(error: BaseException) -> Failed:
+    kind, code = type(error).__name__, exit_code(error)
+    if isinstance(error, VsrError):
+        return Failed(kind, error.what, error.where, error.remedy, code)
+    remedy = f"This is a bug in vsr {__version__}, or a want of memory; the log has the traceback."
+    return Failed(kind, f"{kind}: {error}", "", remedy, code)
+
+
+def main() -> None:
+    """Work for the process at the other end of stdin and stdout; ends this process."""
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # libraries that print must not speak in between
+    worker = _Worker(out)
+    # Ctrl-C reaches every process of a terminal; it is the queue's business what follows.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, worker.on_signal)
+    reader = threading.Thread(target=worker.listen, args=(sys.stdin.buffer,), daemon=True)
+    reader.start()
+    from pipelines.memory import keep_freed_memory
+
+    keep_freed_memory()
+    with suppress(BrokenPipeError, KeyboardInterrupt):
+        worker.work()
+    sys.stderr.flush()
+    # The network may still be in the middle of a frame, which nothing interrupts.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,250 @@
+"""The job of training a network on a folder of images."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vsr.engine.device import choose_device
+from vsr.errors import BackendError, OutputError, UsageError
+from vsr.models.weights import read_weights
+from vsr.training.crops import Batches
+from vsr.training.degrade import VideoDegrade
+from vsr.training.images import find_images
+from vsr.training.learner import Learner
+from vsr.training.loop import Loop, Outcome, Stepped, Validated
+from vsr.training.recipe import recipe_for
+from vsr.training.settings import TrainSettings
+from vsr.training.store import Store, fingerprint, hold_out, prepare
+from vsr.training.validation import validation_pairs
+
+__all__ = [
+    "Prepared",
+    "Started",
+    "TrainEvent",
+    "TrainReport",
+    "_prefers_bfloat16",
+    "settle",
+    "train",
+]
+
+SETTINGS = "settings.json"
+#: Holds the fingerprint of the images.
+DATA = "data.txt"
+#: Side of the square of a held-out image that is validated on, HR pixels.
+HELD_OUT_SIZE = 240
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Images that have been prepared, of how many."""
+
+    images: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Training begins: what is trained on what, and the step it goes on from (0 for a new run)."""
+
+    device: str
+    training: int
+    validation: int
+    step: int
+
+
+TrainEvent = Prepared | Started | Stepped | Validated
+Listener = Callable[[TrainEvent], None]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainReport:
+    """What a run came to.
+
+    Attributes:
+        weights: the file with the best weights. folder: of the run.
+        device: where it ran.
+        outcome: steps, times, validation.
+    """
+
+    weights: str
+    folder: str
+    device: str
+    outcome: Outcome
+
+
+def train(
+    settings: TrainSettings,
+    out: str | Path,
+    *,
+    device: str = "auto",
+    store: str | Path | None = None,
+    command: str = "",
+    on_event: Listener | None = None,
+) -> TrainReport:
+    """Train, or go on with a run that was stopped.
+
+    Args:
+        settings: what is trained, on what and how.
+        out: folder of the run; created if it is missing. A run that is in it goes on.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        store: folder for prepared images, to share them between runs; in ``out`` by default.
+        command: the command line, for the weights' metadata.
+        on_event: called with what happens, from the calling thread.
+
+    Raises:
+        UsageError: the settings make no sense, or are not those of the run in ``out``.
+        InputError: images are missing, unreadable or too small.
+        OutputError: the folder cannot be written.
+        VsrError: other kinds of it; see :mod:`vsr.errors`.
+    """
+    begun = time.perf_counter()
+    tell = on_event or (lambda _: None)
+    recipe = recipe_for(settings.model, settings.scale)
+    where = torch.device(choose_device(device, model=settings.model).device)
+    start = read_weights(Path(settings.start_from)) if settings.start_from else None
+    folder = Path(out)
+    images = find_images(Path(settings.data))
+    _claim(folder, settings, fingerprint(images, Path(settings.data)))
+
+    stores = Path(store) if store is not None else folder / "store"
+    training, pairs = _data(settings, images, stores, tell)
+    torch.manual_seed(settings.seed)
+    net = recipe.build(settings.model, settings.scale, start)
+    learner = Learner(net, recipe, settings, where)
+    if settings.compiled:
+        recipe.compile_network(learner.net, where)
+    weights = folder / f"{settings.model}_x{settings.scale}.safetensors"
+    with Batches(
+        training, settings.batch, settings.patch,
+        seed=settings.seed, detail=settings.detail, device=where,
+    ) as batches:  # fmt: skip
+        loop = Loop(
+            learner, batches, pairs, folder, weights,
+            _metadata(settings, command, len(images)),
+            on_event=tell, begun=begun,
+        )  # fmt: skip
+        loop.restore()
+        tell(Started(str(where), len(training.entries), len(pairs), learner.step))
+        outcome = loop.run()
+    return TrainReport(str(weights), str(folder), str(where), outcome)
+
+
+def _claim(folder: Path, settings: TrainSettings, data: str) -> None:
+    """Make the run's folder, or see that the run in it is this one, on the same images."""
+    path, data_path = folder / SETTINGS, folder / DATA
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not path.is_file():
+            data_path.write_text(data + "\n", encoding="ascii")
+            settings.save(path)
+            return
+    except OSError as error:
+        raise OutputError(
+            f"the run's folder cannot be made ({error.strerror})",
+            where=str(folder),
+            remedy="Choose another folder for --out.",
+        ) from error
+    before = TrainSettings.load(path)
+    if changed := before.differences(settings):
+        raise UsageError(
+            f"the run in this folder has other settings ({'; '.join(changed)})",
+            where=str(folder),
+            remedy="Repeat its command to go on with it, or choose another folder for --out. "
+            "To build on its weights, name them with --start-from.",
+        )
+    if not data_path.is_file() or data_path.read_text(encoding="ascii").strip() != data:
+        raise UsageError(
+            f"the images have changed since the run in {folder} began",
+            where=settings.data,
+            remedy="Choose another folder for --out; to build on its weights, name them with "
+            "--start-from.",
+        )
+
+
+def _data(
+    settings: TrainSettings, images: list[Path], stores: Path, tell: Listener
+) -> tuple[Store, list[tuple[torch.Tensor, torch.Tensor]]]:
+    """What is trained on, and the pictures that are validated on."""
+    data = Path(settings.data)
+    degrade = VideoDegrade(settings.seed) if settings.degrade == "video" else None
+    least = settings.patch if degrade is None else settings.patch * 10 // 9 + 2
+
+    def stored(images: list[Path], folder: Path, patch: int, shrink: bool) -> Store:
+        facts = (settings.scale, settings.degrade, settings.seed if degrade else 0, patch, shrink)
+        return prepare(
+            images,
+            folder,
+            stores / f"x{settings.scale}-{fingerprint(images, folder, *facts)}",
+            scale=settings.scale,
+            patch=patch,
+            shrink=shrink,
+            degrade=degrade,
+            on_image=lambda done, total: tell(Prepared(done, total)),
+        )
+
+    names = [path.relative_to(data).as_posix() for path in images]
+    if settings.validation is not None:
+        folder = Path(settings.validation)
+        others = stored(find_images(folder), folder, 16, shrink=False)
+        return stored(images, data, least, shrink=True), validation_pairs(others, None)
+    held = hold_out(names)
+    whole = stored(images, data, least, shrink=True)
+    return whole.part(set(names) - held), validation_pairs(whole.part(held), HELD_OUT_SIZE)
+
+
+def _metadata(settings: TrainSettings, command: str, images: int) -> dict[str, str]:
+    start = f", from {Path(settings.start_from).name}" if settings.start_from else ""
+    return {
+        "model": settings.model,
+        "scale": str(settings.scale),
+        "format": "1",
+        "training": f"vsr train, {settings.degrade} degradation, {images} images{start}",
+        "command": command,
+        "seed": str(settings.seed),
+        "data": f"{Path(settings.data).name}: {images} images",
+        "licence": "that of the person who trained; mind the licences of the images",
+    }
+
+
+def _prefers_bfloat16(device: str) -> bool:
+    """Whether a device (``auto``, ``cpu``, ``cuda:N``) multiplies bfloat16 faster than float32."""
+    if choose_device(device).device.startswith("cuda"):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def settle(device: str, precision: str, compiled: str, **wishes: Any) -> TrainSettings:
+    """Settings with what ``auto`` leaves open decided for this machine.
+
+    Args:
+        device: as for :func:`train`.
+        precision: ``float32``, ``bfloat16``, or ``auto``: the one the device is faster at.
+        compiled: ``on``, ``off``, or ``auto``: on a GPU, and on a CPU with a C++ compiler where the
+            run is long enough to repay the minute it takes.
+        **wishes: the other fields of :class:`TrainSettings`.
+
+    Raises:
+        UsageError: the settings make no sense.
+        BackendError: compiling was asked for and there is no compiler.
+    """
+    if precision == "auto":
+        precision = "bfloat16" if _prefers_bfloat16(device) else "float32"
+    compiler = any(shutil.which(name) for name in ("g++", "clang++", "c++"))
+    on_gpu = choose_device(device).device.startswith("cuda")
+    if compiled == "on" and not (compiler or on_gpu):
+        raise BackendError(
+            "compiling the network needs a C++ compiler, and none is installed",
+            remedy="Install g++ or clang++, or train with --compile off.",
+        )
+    steps, budget = wishes.get("steps", 0), wishes.get("time_budget", 0)
+    long = budget >= 600 if budget else steps == 0 or steps >= 500
+    use = compiled == "on" or (compiled == "auto" and (on_gpu or (compiler and long)))
+    return TrainSettings(precision=precision, compiled=use, **wishes)  # type: ignore[arg-type]

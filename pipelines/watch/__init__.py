@@ -1,0 +1,1 @@
+"""A folder that is watched: what comes in is found, done once, and mirrored."""

@@ -1,0 +1,1 @@
+"""Frames for looking at: pairs of several files, upright pictures, strips."""

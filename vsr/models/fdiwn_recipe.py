@@ -1,0 +1,183 @@
+"""How FDIWN is trained: what it starts as, and which of its layers learn slowly.
+
+The training loop takes any ``nn.Module``; everything that knows FDIWN's layers is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from vsr.errors import ModelError
+from vsr.models.bicubic import resize_matrix
+from vsr.models.fdiwn import CHANNELS, MEAN_RGB, SCALES, Fdiwn, Fswg, Variant
+
+__all__ = [
+    "PICTURE_RATE",
+    "build",
+    "compile_network",
+    "initialise_as_bicubic",
+    "network_of",
+    "parameter_groups",
+    "take_over",
+]
+
+#: Learning rate of the layers that see raw 0..255 codes, relative to the others'.
+PICTURE_RATE = 0.05
+_PICTURE_LAYERS = ("subtract_mean.", "add_mean.", "head.", "input_")
+
+
+def build(variant: str, scale: int, start: Mapping[str, Tensor] | None = None) -> Fdiwn:
+    """The network as it is before its first step, float32, on the CPU.
+
+    Args:
+        variant: ``fdiwn`` or ``fdiwn-m``.
+        scale: 2, 3 or 4.
+        start: a state dictionary of either variant at any scale, to start from; ``None`` starts
+            as MATLAB's bicubic with random features.
+
+    Raises:
+        ModelError: ``start`` is not FDIWN's.
+    """
+    name: Literal["fdiwn", "fdiwn-m"] = "fdiwn" if variant == "fdiwn" else "fdiwn-m"
+    net = Fdiwn(scale, name)
+    initialise_as_bicubic(net)
+    if start is not None:
+        take_over(net, network_of(start))
+    return net
+
+
+def network_of(state: Mapping[str, Tensor]) -> Fdiwn:
+    """The network that a state dictionary is of, whatever its scale and variant.
+
+    Raises:
+        ModelError: it is none of FDIWN's.
+    """
+    shapes = {name: value.shape for name, value in state.items()}
+    phases = shapes.get("features_up.weight", (0,))[0]
+    variant: Variant = "fdiwn" if any(n.startswith("groups.2.") for n in shapes) else "fdiwn-m"
+    for scale in SCALES:
+        if phases == 3 * scale * scale:
+            net = Fdiwn(scale, variant)
+            if {name: value.shape for name, value in net.state_dict().items()} == shapes:
+                net.load_state_dict(state)
+                return net
+    raise ModelError(
+        "these weights are neither fdiwn's nor fdiwn-m's, at any scale",
+        remedy="Give a .safetensors file that `vsr train` wrote, or one that ships with vsr.",
+    )
+
+
+@torch.no_grad()
+def initialise_as_bicubic(net: Fdiwn) -> None:
+    """Start as MATLAB's bicubic: the input tail is its 5x5 kernel, the features add little.
+
+    The tail's two 3x3 convolutions have no activation between them. Nine hidden channels per
+    colour hold the nine neighbours, and the second convolution reaches one pixel further.
+    """
+    s = net.scale
+    kernel = torch.tensor(resize_matrix(11, float(s))[5 * s : 6 * s, 3:8]).float()
+    widen, up = net.input_widen, net.input_up
+    used = 27
+    widen.weight[:used] = 0
+    _bias(widen).zero_()
+    up.weight.zero_()
+    first, second = (0, 1, 1, 1, 2), (0, 0, 1, 2, 2)
+    taps = up.weight.view(3, s, s, -1, 3, 3)
+    for colour in range(3):
+        for i in range(9):
+            widen.weight[colour * 9 + i, colour, i // 3, i % 3] = 1
+        for dy in range(5):
+            for dx in range(5):
+                hidden = colour * 9 + first[dy] * 3 + first[dx]
+                taps[colour, :, :, hidden, second[dy], second[dx]] += torch.outer(
+                    kernel[:, dy], kernel[:, dx]
+                )
+    mean = torch.zeros(3) if s == 4 else torch.tensor(MEAN_RGB)
+    _bias(up).copy_(-mean.repeat_interleave(s * s))
+    # Codes are about 60 around the mean; the trunk is at ease with features near 1.
+    net.head.weight /= 64
+    _bias(net.head).zero_()
+    net.features_up.weight *= 0.1
+    _bias(net.features_up).zero_()
+
+
+@torch.no_grad()
+def take_over(net: Fdiwn, other: Fdiwn) -> None:
+    """Start ``net`` from ``other``: all of it at the same scale, else the trunk and the tail.
+
+    FDIWN-M takes FDIWN's first two groups; FDIWN takes FDIWN-M's second group twice, which is the
+    same function. At another scale, wider inner layers keep their function: the extra channels'
+    outgoing weights are zero. The features' tail is linear, so a narrower one is its best low-rank
+    approximation, and a phase of the new scale starts as the nearest phase of the old.
+    """
+    theirs = other.state_dict()
+    last = len(other.groups) - 1
+    same = net.scale == other.scale
+    for name, ours in net.state_dict().items():
+        if not same and not name.startswith(("groups.", "head.", "subtract_mean.")):
+            continue
+        source = name
+        if name.startswith("groups."):
+            _, index, rest = name.split(".", 2)
+            source = f"groups.{min(int(index), last)}.{rest}"
+        if name.endswith("reduce.v"):
+            ours.zero_()
+        value = theirs[source]
+        part = tuple(slice(min(n, m)) for n, m in zip(ours.shape, value.shape, strict=True))
+        ours[part] = value[part]
+    if not same:
+        _take_over_tail(net, other)
+
+
+def _take_over_tail(net: Fdiwn, other: Fdiwn) -> None:
+    s, t = net.scale, other.scale
+    width, old_width = net.features_widen.weight.shape[0], other.features_widen.weight.shape[0]
+    widen = other.features_widen.weight.flatten(1)
+    up = other.features_up.weight.view(3, t, t, old_width, 3, 3)
+    if width != old_width:
+        after = up.movedim(3, -1).reshape(-1, old_width)
+        u, values, v = torch.linalg.svd(after @ widen, full_matrices=False)
+        rank = min(width, len(values))
+        root = values[:rank].sqrt()
+        widen = torch.zeros(width, v.shape[1])
+        widen[:rank] = root[:, None] * v[:rank]
+        after = torch.zeros(after.shape[0], width)
+        after[:, :rank] = u[:, :rank] * root
+        up = after.view(3, t, t, 3, 3, width).movedim(-1, 3)
+    nearest = [min(t - 1, int((p + 0.5) * t / s)) for p in range(s)]
+    net.features_widen.weight.copy_(widen.reshape(width, CHANNELS, 3, 3))
+    net.features_up.weight.copy_(
+        up[:, nearest][:, :, nearest].reshape(net.features_up.weight.shape)
+    )
+
+
+def parameter_groups(net: nn.Module) -> list[dict[str, Any]]:
+    """Groups for an optimiser; ``share`` is their learning rate relative to the schedule's."""
+    slow: list[nn.Parameter] = []
+    fast: list[nn.Parameter] = []
+    for name, parameter in net.named_parameters():
+        (slow if name.startswith(_PICTURE_LAYERS) else fast).append(parameter)
+    return [{"params": fast, "share": 1.0}, {"params": slow, "share": PICTURE_RATE}]
+
+
+def compile_network(net: Fdiwn, device: torch.device) -> None:
+    """Compile in place for one shape of batch.
+
+    On a GPU the whole network, replayed as CUDA graphs; on a CPU its blocks: those of a kind have
+    the same code, so that twelve compile as two.
+    """
+    if device.type == "cuda":
+        net.compile(mode="reduce-overhead", dynamic=False)
+        return
+    for group in cast(Iterable[Fswg], net.groups):
+        for block in (group.wdib1, group.wdib2, group.wdib3, group.wirw):
+            block.compile(fullgraph=True, dynamic=False)
+
+
+def _bias(layer: nn.Conv2d) -> Tensor:
+    assert layer.bias is not None  # noqa: S101 - for the type checker: these layers have one
+    return layer.bias

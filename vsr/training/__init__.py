@@ -1,0 +1,1 @@
+"""How a network is trained: data, degradations, schedule and loop; it takes a model, owns none."""

@@ -1,0 +1,205 @@
+"""LR pictures as people's videos have them: a little blurred, a little noisy, and compressed.
+
+A network that has seen only clean pictures enlarges compression artefacts with the rest. Here each
+LR picture becomes a short clip, a slow pan over it, which goes through x264 or x265 and back.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import av
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - what everybody calls it
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vsr.errors import DecodeError, EncodeError
+from vsr.media.av_errors import av_errors
+from vsr.media.color import from_rgb, to_rgb
+from vsr.types import ChromaSite, Color, ColorRange, Matrix, pixel_format
+
+__all__ = ["Recording", "VideoDegrade", "draw_recording", "through_codec"]
+
+#: Frames of a clip: the first is coded by itself, the others from it.
+FRAMES = 4
+#: How far the pan goes from one frame to the next, LR pixels.
+_PAN = 3
+_FORMAT = "yuv420p"
+#: x265 writes beyond its buffers on pictures smaller than its coding tree unit (64), which crashes;
+#: the pan may take a tenth of a side. Smaller ones go through x264.
+X265_LEAST = 72
+#: encoder -> its CRFs from hardly to plainly visible.
+_CRF = {"libx264": (17, 32), "libx265": (20, 34)}
+_SPEEDS = ("ultrafast", "veryfast", "fast")
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """How a clip is made.
+
+    Attributes:
+        encoder: FFmpeg's name. crf: its quality. speed: its preset.
+        matrix: of the colours: BT.601 or BT.709.
+        blur: standard deviation of a Gaussian, LR pixels; 0 for none.
+        noise: standard deviation, codes; 0 for none.
+        pan: steps between frames, (rows, columns).
+    """
+
+    encoder: str
+    crf: int
+    speed: str
+    matrix: Matrix
+    blur: float
+    noise: float
+    pan: tuple[int, int]
+
+
+def draw_recording(rng: np.random.Generator) -> Recording:
+    """One at random: both encoders alike, half of the clips blurred, half of them noisy."""
+    encoder = str(rng.choice(list(_CRF)))
+    low, high = _CRF[encoder]
+    return Recording(
+        encoder=encoder,
+        crf=int(rng.integers(low, high + 1)),
+        speed=str(rng.choice(_SPEEDS)),
+        matrix=(Matrix.SMPTE170M, Matrix.BT709)[int(rng.integers(2))],
+        blur=float(rng.uniform(0.2, 0.8) * (rng.random() < 0.5)),
+        noise=float(rng.uniform(0.5, 4) * (rng.random() < 0.5)),
+        pan=(int(rng.integers(-_PAN, _PAN + 1)), int(rng.integers(-_PAN, _PAN + 1))),
+    )
+
+
+class VideoDegrade:
+    """Makes a compressed clip of an LR picture; see :data:`vsr.training.store.Degrade`.
+
+    Args:
+        seed: of everything random; with the picture's number it settles the clip.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def __call__(
+        self, lr: NDArray[np.uint8], number: int
+    ) -> Sequence[tuple[NDArray[np.uint8], int, int]]:
+        """Frames of a clip that pans over ``lr``.
+
+        Args:
+            lr: ``(H, W, 3)`` uint8. number: of the picture.
+
+        Returns:
+            For each frame ``(h, w, 3)`` uint8 as decoded, and the row and column of its first pixel
+            in ``lr``. Frames have even sides, as 4:2:0 needs, and are smaller than ``lr`` by the
+            pan, but never by more than a tenth.
+        """
+        rng = np.random.default_rng((self._seed, number))
+        how = draw_recording(rng)
+        height, width = lr.shape[:2]
+        if how.encoder == "libx265" and min(height, width) < X265_LEAST:
+            how = replace(how, encoder="libx264")
+        rows, columns = _steps((height, width), how.pan)
+        places = list(zip(_line(rows), _line(columns), strict=True))
+        h = (height - abs(rows) * (FRAMES - 1)) // 2 * 2
+        w = (width - abs(columns) * (FRAMES - 1)) // 2 * 2
+        picture = _blurred(lr, how.blur)
+        frames = []
+        for y, x in places:
+            noise = how.noise * rng.standard_normal((h, w, 3), np.float32)
+            frame = picture[y : y + h, x : x + w] + noise
+            frames.append(np.clip(np.floor(frame + 0.5), 0, 255).astype(np.uint8))
+        decoded = through_codec(np.stack(frames), how)
+        return [(frame, y, x) for frame, (y, x) in zip(decoded, places, strict=True)]
+
+
+def _steps(size: tuple[int, int], pan: tuple[int, int]) -> tuple[int, int]:
+    """The pan's step along rows and columns, shorter along a side that is too short for it."""
+    rows, columns = (
+        max(-most, min(most, step))
+        for most, step in zip((n // (10 * (FRAMES - 1)) for n in size), pan, strict=True)
+    )
+    return rows, columns
+
+
+def _line(step: int) -> list[int]:
+    """Where each frame begins along one side."""
+    return [step * i if step >= 0 else -step * (FRAMES - 1 - i) for i in range(FRAMES)]
+
+
+def _blurred(lr: NDArray[np.uint8], sigma: float) -> NDArray[np.float32]:
+    picture = lr.astype(np.float32)
+    if not sigma:
+        return picture
+    radius = max(1, round(3 * sigma))
+    line = torch.arange(-radius, radius + 1, dtype=torch.float32)
+    kernel = torch.exp(-0.5 * (line / sigma) ** 2)
+    kernel /= kernel.sum()
+    x = torch.from_numpy(picture).permute(2, 0, 1)[:, None]
+    x = F.pad(x, (radius,) * 4, mode="replicate")
+    x = F.conv2d(F.conv2d(x, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))
+    return x[:, 0].permute(1, 2, 0).numpy()
+
+
+def through_codec(frames: NDArray[np.uint8], how: Recording) -> NDArray[np.uint8]:
+    """Encode and decode; the colours are converted as ``vsr upscale`` converts them.
+
+    Args:
+        frames: ``(N, H, W, 3)`` uint8 RGB, H and W even.
+        how: encoder, CRF, speed and matrix.
+
+    Returns:
+        As many frames of the same size, in the same order.
+
+    Raises:
+        EncodeError, DecodeError: the codec is missing, failed or lost a frame.
+    """
+    fmt = pixel_format(_FORMAT)
+    color = Color(matrix=how.matrix, range=ColorRange.LIMITED, site=ChromaSite.LEFT)
+    rgb = torch.from_numpy(frames).permute(0, 3, 1, 2).float()
+    planes = from_rgb(rgb, None, fmt, color)
+    file = io.BytesIO()
+    with av_errors("a training clip", f"encode with {how.encoder}", EncodeError):
+        _encode(file, planes, how)
+    file.seek(0)
+    with av_errors("a training clip", "decode", DecodeError):
+        coded = _decode(file)
+    if len(coded[0]) != len(frames):
+        raise DecodeError(f"{len(frames)} frames went into {how.encoder}, {len(coded[0])} came out")
+    back, _ = to_rgb(coded, fmt, color)
+    codes = back.clamp(0, 255).add(0.5).floor().to(torch.uint8)
+    return codes.permute(0, 2, 3, 1).numpy()
+
+
+def _encode(file: io.BytesIO, planes: Sequence[Tensor], how: Recording) -> None:
+    # One thread: with more, x264's decisions would depend on how many the machine has.
+    options = {"crf": str(how.crf), "preset": how.speed, "threads": "1"}
+    if how.encoder == "libx265":
+        options["x265-params"] = "log-level=none:pools=none:frame-threads=1"
+    height, width = planes[0].shape[1:]
+    with av.open(file, "w", format="matroska") as clip:
+        stream: Any = clip.add_stream(how.encoder, rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = width, height, _FORMAT
+        for index in range(len(planes[0])):
+            frame = VideoFrame(width, height, _FORMAT)
+            for source, target in zip(planes, frame.planes, strict=True):
+                rows = np.frombuffer(memoryview(target), np.uint8).reshape(-1, target.line_size)
+                samples = source[index].numpy()
+                rows[: samples.shape[0], : samples.shape[1]] = samples
+            frame.pts = index
+            clip.mux(stream.encode(frame))
+        clip.mux(stream.encode(None))
+
+
+def _decode(file: io.BytesIO) -> list[Tensor]:
+    pictures: list[list[NDArray[np.uint8]]] = [[], [], []]
+    with av.open(file, "r") as clip:
+        for frame in clip.decode(video=0):
+            for number, plane in enumerate(frame.planes):
+                rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+                pictures[number].append(rows[: plane.height, : plane.width].copy())
+    return [torch.from_numpy(np.stack(p)) if p else torch.empty(0) for p in pictures]

@@ -1,0 +1,115 @@
+"""Images of a folder as 8-bit RGB, whatever they are stored as."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vsr.errors import DependencyError, InputError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["ENDINGS", "find_images", "read_image"]
+
+#: Files with other endings are not taken for images.
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+#: Lossy images with a longer side from here on are shrunk; smaller ones have no pixels to spare.
+LARGE = 2000
+
+
+def find_images(folder: Path) -> list[Path]:
+    """The images below ``folder``, sorted by their path in it; hidden ones are left out.
+
+    Raises:
+        InputError: there is no such folder, or no image in it.
+    """
+    if not folder.is_dir():
+        raise InputError(
+            "there is no such folder", where=str(folder), remedy="Name a folder with images."
+        )
+    found = [
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in ENDINGS
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    if not found:
+        raise InputError(
+            "there are no images in this folder",
+            where=str(folder),
+            remedy=f"Images are files ending in {', '.join(ENDINGS)}, in subfolders too.",
+        )
+    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def read_image(path: Path, *, shrink: bool = True) -> NDArray[np.uint8]:
+    """An image, upright, as sRGB codes.
+
+    EXIF rotation is applied, grey and palettes become RGB, 16 bits are rounded to 8, CMYK is
+    converted, transparency lies on black. Colour profiles are not applied.
+
+    Args:
+        path: the file; of an animation, the first picture.
+        shrink: make large JPEG and lossy WebP images smaller, by 2 or more, to 2000 pixels at
+            most: that removes their compression artefacts, which must not be learnt.
+
+    Returns:
+        ``(H, W, 3)`` uint8.
+
+    Raises:
+        InputError: it cannot be decoded.
+        DependencyError: Pillow is not installed.
+    """
+    try:
+        from PIL import Image, ImageOps, UnidentifiedImageError
+    except ImportError as error:
+        raise DependencyError(
+            "reading training images needs Pillow",
+            remedy="pip install 'fdiwn-vsr[train]'",
+        ) from error
+    try:
+        with Image.open(path) as image:
+            lossy = image.format == "JPEG" or _is_lossy_webp(path)
+            rgb = _to_rgb(ImageOps.exif_transpose(image))
+    except (
+        UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError,
+    ) as error:  # fmt: skip
+        raise InputError(
+            f"the image cannot be read ({error})",
+            where=str(path),
+            remedy="Repair it or take it out of the folder.",
+        ) from error
+    longest = max(rgb.size)
+    if shrink and lossy and longest >= LARGE:
+        factor = max(2.0, longest / LARGE)
+        size = (round(rgb.width / factor), round(rgb.height / factor))
+        rgb = rgb.resize(size, Image.Resampling.BICUBIC)
+    return np.asarray(rgb)
+
+
+def _to_rgb(image: Image) -> Image:
+    from PIL import Image as Images
+
+    if image.mode.startswith(("I", "F")):
+        # Pillow clips 16-bit grey instead of scaling it; floats have no agreed range.
+        if image.mode == "F":
+            raise ValueError("floating-point samples have no agreed range")
+        codes = np.asarray(image).astype(np.float64)
+        if codes.min() < 0 or codes.max() > 65535:
+            raise ValueError("32-bit samples have no agreed range")
+        image = Images.fromarray(np.floor(codes / 257 + 0.5).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Images.alpha_composite(Images.new("RGBA", image.size, (0, 0, 0, 255)), image)
+    return image.convert("RGB")
+
+
+def _is_lossy_webp(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(64)
+    return head[:4] == b"RIFF" and head[8:12] == b"WEBP" and b"VP8 " in head

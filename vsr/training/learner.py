@@ -1,0 +1,110 @@
+"""A network being trained: one step, and all that a later process needs to go on."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - what everybody calls it
+from torch import Tensor, nn
+
+from vsr.training.average import MovingAverage
+from vsr.training.clipping import UsualNorm
+from vsr.training.recipe import Recipe
+from vsr.training.settings import TrainSettings
+
+__all__ = ["Learner"]
+
+#: Charbonnier's rounding of the corner of L1, codes (Lai et al., arXiv 1710.01992, scaled to 255).
+_CHARBONNIER = 0.255
+
+
+class Learner:
+    """Network, moving average, optimiser, usual norm of the gradient, and the step they are at.
+
+    Args:
+        net: the network as it is before the first step.
+        recipe: how it is trained.
+        settings: the run's.
+        device: where.
+    """
+
+    def __init__(
+        self, net: nn.Module, recipe: Recipe, settings: TrainSettings, device: torch.device
+    ) -> None:
+        self.settings, self.device = settings, device
+        self.average = MovingAverage(copy.deepcopy(net).to(device), settings.average)
+        self.net = net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.usual = UsualNorm(settings.clip, device)
+        self.step = 0
+        self._skipped = torch.zeros((), device=device)
+        kind = torch.optim.AdamW if settings.optimiser == "adamw" else torch.optim.Adam
+        self.optimiser: torch.optim.Optimizer = kind(
+            recipe.parameter_groups(self.net),
+            lr=settings.rate,
+            betas=(0.9, 0.99),
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
+
+    def update(self, lr: Tensor, hr: Tensor, rate: float) -> Tensor:
+        """One step.
+
+        Args:
+            lr: ``(N, 3, H, W)`` float32 codes. hr: ``(N, 3, scale * H, scale * W)``, likewise.
+            rate: learning rate.
+
+        Returns:
+            The loss, codes, a scalar on the device.
+        """
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * group["share"]
+        half = self.settings.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+            sr = self.net(lr.contiguous(memory_format=torch.channels_last))
+        loss = self._loss(sr, hr)
+        torch.autograd.backward(loss)
+        gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        torch._foreach_mul_(gradients, self.usual.factor(norm))
+        # The fused optimiser leaves a step out where this is 1, without the CPU having to look.
+        broken = (~torch.isfinite(norm)).float()
+        self.optimiser.found_inf = broken  # type: ignore[attr-defined]
+        self.optimiser.step()
+        self.usual.note(norm)
+        self._skipped += broken
+        self.optimiser.zero_grad()
+        self.average.update(self.net, self.step)
+        self.step += 1
+        return loss.detach()
+
+    @property
+    def skipped(self) -> int:
+        """Steps that were left out because their gradient was not finite."""
+        return int(self._skipped)
+
+    def _loss(self, sr: Tensor, hr: Tensor) -> Tensor:
+        if self.settings.loss == "l1":
+            return F.l1_loss(sr, hr)
+        return ((sr - hr).square() + _CHARBONNIER**2).sqrt().mean()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything the next step depends on."""
+        return {
+            "step": self.step,
+            "skipped": self._skipped,
+            "net": self.net.state_dict(),
+            "average": self.average.net.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "usual": self.usual.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave, bit for bit."""
+        self.net.load_state_dict(state["net"])
+        self.average.net.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.usual.load_state_dict(state["usual"])
+        self.step = state["step"]
+        self._skipped = state["skipped"].to(self.device)

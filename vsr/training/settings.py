@@ -1,0 +1,109 @@
+"""What a run was asked for: everything its weights depend on, as one value."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from vsr.errors import InputError, UsageError
+
+__all__ = ["TrainSettings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainSettings:
+    """A run's settings; two runs of equal settings on one machine give the same weights.
+
+    Attributes:
+        model, scale: what is trained.
+        data: folder of images. validation: folder of images to validate on; ``None`` holds out
+            every thirteenth of ``data``.
+        degrade: how LR is made: ``bicubic``, or ``video`` (bicubic, then blur, noise, and an
+            encoder).
+        steps: optimiser steps in all; 0: as many as ``time_budget`` allows, or the schedule's own.
+        time_budget: seconds, 0 for none.
+        batch: crops in a step. patch: side of a crop, LR pixels.
+        rate: peak learning rate. schedule: ``cosine`` or ``paper`` (halved four times).
+        warmup: share of the steps in which the rate rises.
+        loss: ``l1`` or ``charbonnier``. optimiser: ``adam`` or ``adamw``.
+        weight_decay: AdamW's.
+        average: decay of the moving average of the weights.
+        clip: gradients are clipped at this many times their usual norm; 0 never clips.
+        precision: ``float32`` or ``bfloat16`` (autocast of the trunk).
+        compiled: the network's blocks are compiled, which changes last bits.
+        detail: crops that compete for a place by their detail; 1 draws evenly.
+        seed: of everything random.
+        start_from: weights file that the network starts from.
+        validate_every, save_every: steps between validations, and between checkpoints.
+    """
+
+    model: str = "fdiwn"
+    scale: int = 2
+    data: str = ""
+    validation: str | None = None
+    degrade: Literal["bicubic", "video"] = "bicubic"
+    steps: int = 0
+    time_budget: float = 0.0
+    batch: int = 16
+    patch: int = 48
+    rate: float = 8e-4
+    schedule: Literal["cosine", "paper"] = "cosine"
+    warmup: float = 0.02
+    loss: Literal["l1", "charbonnier"] = "l1"
+    optimiser: Literal["adam", "adamw"] = "adam"
+    weight_decay: float = 0.0
+    average: float = 0.998
+    clip: float = 2.0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    compiled: bool = False
+    detail: int = 3
+    seed: int = 1
+    start_from: str | None = None
+    validate_every: int = 500
+    save_every: int = 100
+
+    def __post_init__(self) -> None:
+        limits = {
+            "batch": 1, "patch": 8, "detail": 1, "validate_every": 1, "save_every": 1, "seed": 0,
+            "steps": 0, "time_budget": 0, "clip": 0, "weight_decay": 0,
+        }  # fmt: skip
+        for name, least in limits.items():
+            if getattr(self, name) < least:
+                raise UsageError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        if not 0 < self.rate < 1:
+            raise UsageError(f"a learning rate of {self.rate} is not between 0 and 1")
+        if not 0 <= self.warmup < 1 or not 0 <= self.average < 1:
+            raise UsageError("warmup and average are shares: from 0 to below 1")
+        if self.steps and self.time_budget:
+            raise UsageError("steps and a time budget exclude each other")
+
+    def save(self, path: Path) -> None:
+        """Write as JSON."""
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> TrainSettings:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        try:
+            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return cls(**content)
+        except (OSError, ValueError, TypeError) as error:
+            raise InputError(
+                "the run's settings cannot be read",
+                where=str(path),
+                remedy="Choose another folder for --out.",
+            ) from error
+
+    def differences(self, other: TrainSettings) -> list[str]:
+        """What ``other`` has otherwise, as ``name: this instead of that``."""
+        return [
+            f"{f.name}: {getattr(other, f.name)} instead of {getattr(self, f.name)}"
+            for f in fields(self)
+            if getattr(self, f.name) != getattr(other, f.name)
+        ]

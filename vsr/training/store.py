@@ -1,0 +1,236 @@
+"""LR/HR pairs on disk, prepared once and mapped into memory.
+
+A store is a folder with three files: ``lr.u8`` and ``hr.u8`` hold all pictures one after another,
+rows of RGB bytes; ``index.json`` says where each begins. The index is written last, so that a
+folder with an index is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vsr.errors import InputError
+from vsr.models.bicubic import imresize
+from vsr.training.images import read_image
+
+__all__ = ["Degrade", "Entry", "Store", "fingerprint", "hold_out", "prepare"]
+
+#: LR picture -> versions of it, each with the place (y, x) of its first pixel in the LR picture.
+Degrade = Callable[[NDArray[np.uint8], int], Sequence[tuple[NDArray[np.uint8], int, int]]]
+
+_INDEX = "index.json"
+#: Changes when a store is prepared otherwise, so that old ones are not taken.
+_FORMAT = 1
+#: One in so many images is for validation.
+HELD_OUT_EVERY = 13
+_HELD_OUT_FIRST = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One pair.
+
+    Attributes:
+        name: the image's path in its folder.
+        height, width: of the LR picture, pixels.
+        lr, hr: where in the files the first pixel is, bytes.
+        hr_width: pixels from one row of HR to the next; more than ``scale * width`` where the pair
+            is a part of the image.
+    """
+
+    name: str
+    height: int
+    width: int
+    lr: int
+    hr: int
+    hr_width: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Store:
+    """An open store.
+
+    Attributes:
+        scale: HR pixels per LR pixel. entries: the pairs.
+        lr, hr: the files, flat uint8, mapped into memory: reading a part reads that part of the
+            file, and writing changes nothing on disk.
+    """
+
+    scale: int
+    entries: tuple[Entry, ...]
+    lr: Tensor
+    hr: Tensor
+
+    @classmethod
+    def open(cls, folder: Path) -> Store:
+        """Open what :func:`prepare` wrote.
+
+        Raises:
+            InputError: it is not whole.
+        """
+        try:
+            index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+            entries = tuple(Entry(**entry) for entry in index["entries"])
+            lr, hr = (_map(folder / f"{part}.u8", index[part]) for part in ("lr", "hr"))
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            raise InputError(
+                f"the prepared images are damaged ({error})",
+                where=str(folder),
+                remedy="Delete this folder; it is prepared again.",
+            ) from error
+        return cls(index["scale"], entries, lr, hr)
+
+    def pair(self, entry: Entry) -> tuple[Tensor, Tensor]:
+        """Both pictures of a pair, ``(H, W, 3)`` uint8, LR first."""
+        h, w, s = entry.height, entry.width, self.scale
+        lr = self.lr[entry.lr : entry.lr + h * w * 3].view(h, w, 3)
+        size, strides = (h * s, w * s, 3), (entry.hr_width * 3, 3, 1)
+        return lr, self.hr.as_strided(size, strides, entry.hr)
+
+    def part(self, names: set[str]) -> Store:
+        """The same store with the pairs of these images alone."""
+        chosen = tuple(entry for entry in self.entries if entry.name in names)
+        return Store(self.scale, chosen, self.lr, self.hr)
+
+
+def _map(path: Path, size: int) -> Tensor:
+    if path.stat().st_size != size:
+        raise ValueError(f"{path.name} has {path.stat().st_size} bytes instead of {size}")
+    return torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
+
+
+def hold_out(names: Sequence[str]) -> set[str]:
+    """Names of the images that are kept for validation: every thirteenth, one at least.
+
+    Raises:
+        InputError: there is only one image.
+    """
+    if len(names) < 2:
+        raise InputError(
+            "one image is not enough: one is held out for validation",
+            where=names[0] if names else "",
+            remedy="Add images, or name others to validate on with --validation FOLDER.",
+        )
+    return set(names[_HELD_OUT_FIRST::HELD_OUT_EVERY] or names[-1:])
+
+
+def fingerprint(images: Iterable[Path], folder: Path, *facts: object) -> str:
+    """Sixteen hexadecimal digits that change with the files (name, size, time) and ``facts``."""
+    digest = hashlib.sha256(repr((_FORMAT, facts)).encode())
+    for path in images:
+        found = path.stat()
+        name = path.relative_to(folder).as_posix()
+        digest.update(repr((name, found.st_size, found.st_mtime_ns)).encode())
+    return digest.hexdigest()[:16]
+
+
+def prepare(
+    images: Sequence[Path],
+    folder: Path,
+    target: Path,
+    *,
+    scale: int,
+    patch: int,
+    shrink: bool = True,
+    degrade: Degrade | None = None,
+    on_image: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Store:
+    """Read every image and store it beside its LR version; does nothing if that has been done.
+
+    LR is MATLAB's bicubic, bit for bit, of HR cropped to a multiple of ``scale``.
+
+    Args:
+        images: files below ``folder``, which names them.
+        folder: see above.
+        target: the store; it appears when it is complete.
+        scale: HR pixels per LR pixel.
+        patch: LR pixels that every side must have.
+        shrink: shrink large lossy images first, see :func:`~vsr.training.images.read_image`.
+        degrade: makes versions of an LR picture; it also gets the image's number.
+        on_image: called with images done and in all.
+
+    Raises:
+        InputError: images cannot be read or are smaller than a patch; all of them are named.
+    """
+    if (target / _INDEX).is_file():
+        return Store.open(target)
+    part = target.with_name(f".{target.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        _write(images, folder, part, scale, patch, shrink, degrade, on_image)
+        part.replace(target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return Store.open(target)
+
+
+def _write(
+    images: Sequence[Path],
+    folder: Path,
+    part: Path,
+    scale: int,
+    patch: int,
+    shrink: bool,
+    degrade: Degrade | None,
+    on_image: Callable[[int, int], None],
+) -> None:
+    entries: list[Entry] = []
+    problems: list[InputError] = []
+    with (part / "lr.u8").open("wb") as lr_file, (part / "hr.u8").open("wb") as hr_file:
+        for number, path in enumerate(images):
+            name = path.relative_to(folder).as_posix()
+            try:
+                hr = _cropped(read_image(path, shrink=shrink), path, scale, patch)
+            except InputError as error:
+                problems.append(error)
+                continue
+            lr = imresize(hr, 1 / scale)
+            for version, y, x in degrade(lr, number) if degrade else [(lr, 0, 0)]:
+                first = hr_file.tell() + (y * scale * hr.shape[1] + x * scale) * 3
+                height, width = version.shape[:2]
+                entries.append(Entry(name, height, width, lr_file.tell(), first, hr.shape[1]))
+                lr_file.write(np.ascontiguousarray(version).data)
+            hr_file.write(np.ascontiguousarray(hr).data)
+            on_image(number + 1, len(images))
+        sizes = {"lr": lr_file.tell(), "hr": hr_file.tell()}
+    if problems:
+        raise _together(problems, folder)
+    index = {"scale": scale, **sizes, "entries": [asdict(entry) for entry in entries]}
+    (part / _INDEX).write_text(json.dumps(index) + "\n", encoding="utf-8")
+
+
+def _cropped(hr: NDArray[np.uint8], path: Path, scale: int, patch: int) -> NDArray[np.uint8]:
+    height, width = hr.shape[:2]
+    if min(height, width) // scale < patch:
+        raise InputError(
+            f"{width}x{height} pixels are smaller than a patch ({patch * scale}x{patch * scale})",
+            where=str(path),
+            remedy=f"Take it out of the folder, or choose a --patch of at most "
+            f"{min(height, width) // scale}.",
+        )
+    return hr[: height // scale * scale, : width // scale * scale]
+
+
+def _together(problems: list[InputError], folder: Path) -> InputError:
+    if len(problems) == 1:
+        return problems[0]
+    shown = "; ".join(
+        f"{Path(p.where).relative_to(folder).as_posix()}: {p.what}" for p in problems[:3]
+    )
+    more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+    return InputError(
+        f"{len(problems)} images cannot be used: {shown}{more}",
+        where=str(folder),
+        remedy="Take them out of the folder; for small ones, a smaller --patch may do.",
+    )
