@@ -248,6 +248,8 @@ def _scratch() -> Path:
 
 
 def _lives(process: int) -> bool:
+    if os.name == "nt":  # where signal 0 is another name of Ctrl-C
+        return True
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -12,10 +12,10 @@ from pipelines.segments.serve import Message
 from vsr.errors import BackendError, OutOfMemoryError, VsrError
 from vsr.types import Segment
 
-__all__ = ["Dispatcher", "Worker"]
+__all__ = ["MOST_FAILURES", "Dispatcher", "Worker"]
 
 #: A segment that fails so often ends the job.
-_MOST_FAILURES = 3
+MOST_FAILURES = 3
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -88,7 +88,7 @@ class Dispatcher(ABC, Generic[W]):
         self._left = {segment.index for segment in segments}
         try:
             self._begin(len(segments))
-            while self._workers:
+            while self._workers or self._hopeful():
                 self.most = max(self.most, len(self._workers))
                 self._listen()
                 self._answer()
@@ -120,6 +120,10 @@ class Dispatcher(ABC, Generic[W]):
     @abstractmethod
     def _stop(self) -> None:
         """End all workers that are left: at once, for what they have in hand is lost anyway."""
+
+    def _hopeful(self) -> bool:
+        """Whether there will be workers again, when there is none."""
+        return False
 
     def _deserted(self) -> BackendError:
         """What is wrong when no worker is left, and work is."""
@@ -188,15 +192,19 @@ class Dispatcher(ABC, Generic[W]):
             raise error
         if worker.hand:
             self._failures[worker.hand[0].index] += 1
-            failures = self._failures[worker.hand[0].index]
+            if self._failures[worker.hand[0].index] >= MOST_FAILURES:
+                raise error
         else:
             self._deaths[worker.place] += 1
-            failures = self._deaths[worker.place]
-        if failures >= _MOST_FAILURES:
-            raise error
+            if self._too_often(worker):
+                raise error
         self._queue.extendleft(reversed(worker.hand))
         self._advanced(-worker.frames, self._busy())
         self._warned(f"{_sentence(error)} {self._renew(worker)}")
+
+    def _too_often(self, worker: W) -> bool:
+        """Whether a place where workers die that have nothing in hand ends the job."""
+        return self._deaths[worker.place] >= MOST_FAILURES
 
     def _busy(self) -> tuple[float, ...]:
         sums = self._gone
