@@ -8,7 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.events import Listener, Progress, Warned
 from pipelines.memory import peak_memory
@@ -28,9 +28,12 @@ from vsr.media.read.reader import open_reader
 from vsr.media.read.timestamps import snap_trim
 from vsr.media.write.writer import Writer
 from vsr.models.registry import MODELS, weights_path
-from vsr.plan import Request, default_preset, make_plan, select_video
+from vsr.plan import DeviceFacts, Request, default_preset, make_plan, select_video
 from vsr.preset import load_preset
 from vsr.types import FrameBatch, Plan, Report, SidePacket
+
+if TYPE_CHECKING:
+    from pipelines.distributed.cluster import Cluster
 
 __all__ = [
     "expected_frames",
@@ -49,6 +52,7 @@ def upscale(
     *,
     on_event: Listener | None = None,
     devices: str | None = None,
+    ray: str | None = None,
     resume: bool = True,
     fresh: bool = False,
     **wishes: Any,
@@ -62,6 +66,7 @@ def upscale(
         on_event: called with progress and warnings.
         devices: workers, such as ``cuda:0,cuda:1`` or ``cpu:2x1``; each is a process, so that
             a script that asks for them needs the usual ``if __name__ == "__main__":``.
+        ray: ``auto`` or the address of a Ray cluster whose nodes do the work.
         resume, fresh: as for :func:`run_upscale`.
         **wishes: as for :func:`plan_upscale`.
 
@@ -70,7 +75,14 @@ def upscale(
     """
     target = None if destination is None else str(destination)
     _, run = prepare_upscale(
-        str(source), target, scale=scale, devices=devices, resume=resume, fresh=fresh, **wishes
+        str(source),
+        target,
+        scale=scale,
+        devices=devices,
+        ray=ray,
+        resume=resume,
+        fresh=fresh,
+        **wishes,
     )
     return run(on_event=on_event)
 
@@ -80,6 +92,7 @@ def prepare_upscale(
     destination: str | None = None,
     *,
     devices: str | None = None,
+    ray: str | None = None,
     resume: bool = True,
     fresh: bool = False,
     **wishes: Any,
@@ -89,24 +102,37 @@ def prepare_upscale(
     Args:
         source, destination, **wishes: as for :func:`plan_upscale`.
         devices: workers, such as ``cuda:0,cuda:1`` or ``cpu:2x1``.
+        ray: ``auto`` or the address of a Ray cluster, which decides about the device.
         resume, fresh: as for :func:`run_upscale`.
 
     Returns:
         The plan, and :func:`run_upscale` with all but its ``on_event`` given.
 
     Raises:
-        UsageError: ``devices`` with what it excludes.
+        UsageError: ``devices`` or ``ray`` with what they exclude.
+        DependencyError: ``ray`` is asked for and not installed.
+        BackendError: there is no such cluster.
         VsrError: as :func:`plan_upscale` does.
     """
     specs = parse_devices(devices) if devices else ()
-    if specs and not resume:
-        raise UsageError("--devices shares a job by its segments", remedy="Leave out --no-resume.")
+    if specs and ray:
+        raise UsageError("--devices and --ray exclude each other", remedy="Give one of them.")
+    if (specs or ray) and not resume:
+        name = "--ray" if ray else "--devices"
+        raise UsageError(f"{name} shares a job by its segments", remedy="Leave out --no-resume.")
     if specs and wishes.get("device"):
         raise UsageError("--device and --devices exclude each other", remedy="Give one of them.")
     if specs:
         wishes["device"] = specs[0].device
+    cluster = None
+    if ray:
+        from pipelines.distributed.cluster import Cluster
+
+        cluster = Cluster(ray)
+        wishes["choose"] = cluster.choose_device
     plan = plan_upscale(source, destination, **wishes)
-    return plan, partial(run_upscale, plan, devices=specs, resume=resume, fresh=fresh)
+    run = partial(run_upscale, plan, devices=specs, cluster=cluster, resume=resume, fresh=fresh)
+    return plan, run
 
 
 def plan_upscale(
@@ -117,6 +143,7 @@ def plan_upscale(
     start: Fraction | None = None,
     end: Fraction | None = None,
     frames: int | None = None,
+    choose: Callable[..., DeviceFacts] = choose_device,
     **wishes: Any,
 ) -> Plan:
     """Decide everything, run nothing.
@@ -128,6 +155,7 @@ def plan_upscale(
         start: beginning of the wanted part, in seconds from the first frame.
         end: end of the wanted part, likewise.
         frames: no more frames than this.
+        choose: settles what runs the network, as :func:`vsr.engine.device.choose_device` does.
         **wishes: the other fields of :class:`vsr.plan.Request` by name; ``None`` is no wish.
 
     Raises:
@@ -150,7 +178,7 @@ def plan_upscale(
         video = select_video(info, request.video_stream)
         request = replace(request, trim=snap_trim(source, video.index, start, end, frames))
     wished = load_preset(preset or default_preset(request.scale))
-    facts = choose_device(
+    facts = choose(
         where["device"] or "auto",
         where["backend"] or "auto",
         model=request.model or wished.model or next(iter(MODELS)),
@@ -179,6 +207,7 @@ def run_upscale(
     *,
     on_event: Listener | None = None,
     devices: Sequence[WorkerSpec] = (),
+    cluster: Cluster | None = None,
     resume: bool = True,
     fresh: bool = False,
 ) -> Report:
@@ -196,22 +225,23 @@ def run_upscale(
         devices: one worker process for each, as
             :func:`pipelines.segments.devices.parse_devices` reads them; by default this process
             does the work on the plan's device.
+        cluster: the Ray cluster whose nodes do the work, in place of ``devices``.
         resume: keep finished segments; else the result is written straight through.
         fresh: begin anew, whatever an earlier run has finished.
 
     Raises:
-        UsageError: ``devices`` and no segments.
+        UsageError: ``devices`` or ``cluster`` and no segments.
         VsrError: some other kind of it.
     """
     tell = on_event or (lambda _: None)
     if resume:
-        report = run_segmented(plan, tell, devices, fresh=fresh)
+        report = run_segmented(plan, tell, devices, cluster=cluster, fresh=fresh)
         if report is not None:
             return report
-    elif devices:
+    elif devices or cluster is not None:
         raise UsageError(
             "several workers share a job by its segments, which --no-resume turns off",
-            remedy="Leave out --no-resume or --devices.",
+            remedy="Leave out --no-resume, or --devices and --ray.",
         )
     return _run_through(plan, tell)
 

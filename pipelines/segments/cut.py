@@ -47,13 +47,16 @@ def segment_length(plan: Plan) -> int:
     return gop * -(-wanted // gop)
 
 
-def why_whole(plan: Plan) -> str:
-    """Why ``plan`` is not done in segments; empty if it can be."""
+def why_whole(plan: Plan, *, shared: bool = False) -> str:
+    """Why ``plan`` is not done in segments; empty if it can be.
+
+    ``shared``: other machines do it, for which even a single segment is worth having.
+    """
     if "://" in plan.source:
         return "the source is not a file on this machine"
     if plan.encode.format.alpha and plan.encode.encoder == "libvpx-vp9":
         return "VP9 has its alpha beside its packets, which segments do not keep"
-    expected = expected_frames(plan)
+    expected = None if shared else expected_frames(plan)
     if expected is not None and 2 * expected < 3 * segment_length(plan):
         return "it is short"
     return ""

@@ -6,19 +6,21 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
 from pipelines.events import Listener, Progress, Warned
 from pipelines.memory import peak_memory
 from pipelines.reading import expected_frames
 from pipelines.segments.cut import Cut, cut_job, why_whole
 from pipelines.segments.devices import WorkerSpec
+from pipelines.segments.dispatch import Dispatcher
 from pipelines.segments.join import join
 from pipelines.segments.ledger import Ledger
 from pipelines.segments.pool import Pool
 from pipelines.segments.settings import job_settings, weights_hash
 from pipelines.segments.worker import Listening, SegmentWorker, segment_path
 from vsr.engine.run import STAGES
-from vsr.errors import InputError
+from vsr.errors import InputError, UsageError
 from vsr.media.read.notes import odd_frames
 from vsr.media.read.reader import ReadStats
 from vsr.media.segments.packet_file import PacketFile
@@ -26,11 +28,19 @@ from vsr.media.write.atomic import check_destination
 from vsr.media.write.writer import Writer, WriteResult
 from vsr.types import Plan, ReadTally, Report, StageReport
 
+if TYPE_CHECKING:
+    from pipelines.distributed.cluster import Cluster
+
 __all__ = ["run_segmented"]
 
 
 def run_segmented(
-    plan: Plan, tell: Listener, devices: Sequence[WorkerSpec] = (), *, fresh: bool = False
+    plan: Plan,
+    tell: Listener,
+    devices: Sequence[WorkerSpec] = (),
+    *,
+    cluster: Cluster | None = None,
+    fresh: bool = False,
 ) -> Report | None:
     """Do what ``plan`` says in segments, going on from where an earlier run was stopped.
 
@@ -38,12 +48,14 @@ def run_segmented(
         plan: the plan.
         tell: called with progress and warnings.
         devices: one worker process for each; none: this process does the work.
+        cluster: has workers on all its nodes do the work instead.
         fresh: begin anew, whatever is there.
 
     Returns:
         The report; ``None`` if the job is not for segments and nothing has been done.
 
     Raises:
+        UsageError: it is not for segments, and ``cluster`` should do it.
         VsrError: some kind of it. Finished segments are kept, and ``tell`` says where.
     """
     begun = time.perf_counter()
@@ -51,11 +63,18 @@ def run_segmented(
         if ledger.is_done():
             # That run was stopped after its result had got its name.
             ledger.remove()
-        reason = why_whole(plan)
+        reason = why_whole(plan, shared=cluster is not None)
         if reason and not ledger.folder.exists():
             return None
         check_destination(plan.destination, overwrite=plan.overwrite, source=plan.source)
-        cut = _cut(plan, ledger, tell, fresh=fresh, whole=bool(reason))
+        if reason and cluster is not None:
+            raise UsageError(
+                f"nodes share a job by its segments, and this one has none: {reason}",
+                where=plan.source,
+                remedy="Leave out --ray.",
+            )
+        least = 1 if cluster is not None else 2
+        cut = _cut(plan, ledger, tell, fresh=fresh, whole=bool(reason), least=least)
         if cut is None:
             return None
         parts, damaged = ledger.finished(cut.segments)
@@ -66,13 +85,15 @@ def run_segmented(
             # What cannot be written that way should be known before hours of work.
             with Writer(plan, ledger.folder):
                 pass
-            job.work(devices)
+            job.work(devices, cluster)
             result = job.join()
         ledger.remove()
     return job.report(result)
 
 
-def _cut(plan: Plan, ledger: Ledger, tell: Listener, *, fresh: bool, whole: bool) -> Cut | None:
+def _cut(
+    plan: Plan, ledger: Ledger, tell: Listener, *, fresh: bool, whole: bool, least: int
+) -> Cut | None:
     """The segments of the job, taken from the ledger if it keeps this very job."""
     settings = {} if whole else job_settings(plan)
     kept = ledger.settings()
@@ -87,7 +108,7 @@ def _cut(plan: Plan, ledger: Ledger, tell: Listener, *, fresh: bool, whole: bool
     if whole:
         return None
     cut = cut_job(plan)
-    if len(cut.segments) < 2:
+    if len(cut.segments) < least:
         return None
     ledger.begin(settings, cut)
     return cut
@@ -119,24 +140,16 @@ class _Job:
     def _sought(self) -> bool:
         return self.cut.segments[0].how == "seek"
 
-    def work(self, devices: Sequence[WorkerSpec]) -> None:
+    def work(self, devices: Sequence[WorkerSpec], cluster: Cluster | None = None) -> None:
         """Make the segments that are missing."""
         missing = [s for s in self.cut.segments if s.index not in self.parts]
         self._first = time.perf_counter()
         if self.reused:
             self.tell(Warned(self._resumed(len(missing))))
-        if missing and devices:
-            self.workers = min(len(devices), len(missing))
-            pool = Pool(
-                self.plan,
-                self.ledger.folder,
-                devices,
-                advanced=self._advance,
-                finished=self._finish,
-                warned=self._warn,
-            )
+        if missing and (devices or cluster is not None):
+            pool = self._pool(devices, cluster)
             pool.run(missing)
-            self.memory = pool.peak_memory
+            self.workers, self.memory = pool.most, pool.peak_memory
         elif missing:
             listening = Listening(
                 advanced=lambda frames, clocks: self._advance(
@@ -146,6 +159,13 @@ class _Job:
                 warned=self._warn,
             )
             SegmentWorker(self.plan, self.ledger.folder, listening).run(missing)
+
+    def _pool(self, devices: Sequence[WorkerSpec], cluster: Cluster | None) -> Dispatcher[Any]:
+        folder = self.ledger.folder
+        told: Any = {"advanced": self._advance, "finished": self._finish, "warned": self._warn}
+        if cluster is not None:
+            return cluster.pool(self.plan, folder, **told)
+        return Pool(self.plan, folder, devices, **told)
 
     def join(self) -> WriteResult:
         """Write the result."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from vsr.types import Plan, Segment
 
-__all__ = ["Message", "serve"]
+__all__ = ["Message", "sendable", "serve"]
 
 #: What a worker says: a word and what belongs to it.
 #:
@@ -42,7 +42,7 @@ def serve(plan: Plan, folder: str, threads: int, pipe: Connection) -> None:
     try:
         _work(plan, Path(folder), threads, say)
     except BaseException as error:  # noqa: BLE001 - it is raised in the first process
-        say("failed", _sendable(error))
+        say("failed", sendable(error))
     # The network's thread may wait for an answer that never comes.
     os._exit(0)
 
@@ -99,7 +99,7 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _sendable(error: BaseException) -> BaseException:
+def sendable(error: BaseException) -> BaseException:
     """The error, or what can be said of it if it does not pickle."""
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301 - our own

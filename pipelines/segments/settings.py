@@ -18,7 +18,7 @@ from vsr.models.weights import sha256
 from vsr.types import Plan
 from vsr.types.plain import to_plain
 
-__all__ = ["job_settings", "weights_hash"]
+__all__ = ["job_settings", "source_identity", "versions", "weights_hash"]
 
 #: Bytes at each end of the source that are hashed.
 _ENDS = 1 << 20
@@ -49,12 +49,8 @@ def job_settings(plan: Plan) -> dict[str, str]:
     found["device"] = plan.device.partition(":")[0]
     found["model"] = f"{plan.model.name} x{plan.model.scale}"
     found["weights"] = weights_hash(plan)
-    found["source"] = _identity(plan.source)
-    found["versions"] = {
-        "vsr": __version__,
-        "torch": torch.__version__,
-        **{name: list(version) for name, version in av.library_versions.items()},
-    }
+    found["source"] = source_identity(plan.source)
+    found["versions"] = versions()
     return dict(sorted(_flat("", found)))
 
 
@@ -72,6 +68,15 @@ def _is_pair(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
 
 
+def versions() -> dict[str, Any]:
+    """Versions of everything that has a say in what pictures look like."""
+    return {
+        "vsr": __version__,
+        "torch": torch.__version__,
+        **{name: list(version) for name, version in av.library_versions.items()},
+    }
+
+
 def weights_hash(plan: Plan) -> str:
     """SHA-256 of the weights that ``plan`` uses; empty if its model has none.
 
@@ -82,7 +87,12 @@ def weights_hash(plan: Plan) -> str:
     return "" if path is None else sha256(path)
 
 
-def _identity(source: str) -> dict[str, Any]:
+def source_identity(source: str) -> dict[str, Any]:
+    """What the file ``source`` is known by: ``size``, ``changed`` and the hash of its ``ends``.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     with av_errors(source, "read the file", InputError), Path(source).open("rb") as file:
         status = Path(source).stat()
         digest = hashlib.sha256(file.read(_ENDS))

@@ -211,6 +211,12 @@ _RUN_OPTIONS = (
         help="Several workers: cuda:0,cuda:1, or cpu:2x1 for two with one thread each.",
     ),
     _option(
+        _MACHINE,
+        "--ray",
+        metavar="ADDRESS",
+        help="Workers on a Ray cluster: auto, or HOST:PORT of its head.",
+    ),
+    _option(
         _RESULT,
         "--fresh",
         is_flag=True,

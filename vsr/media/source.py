@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import av
 import av.error
@@ -11,10 +14,28 @@ from av.container import InputContainer
 from vsr.errors import InputError
 from vsr.media.av_errors import map_av_error
 
-__all__ = ["open_source", "video_stream"]
+__all__ = ["open_source", "read_through", "video_stream"]
 
 # FFmpeg would "play" any text file as the screen of a terminal.
 _NOT_VIDEO = {"tty": "it is a text file", "bin": "it is not a media file"}
+
+# Paths that are not files of this machine, and what gives a file-like object for each.
+_THROUGH: dict[str, Callable[[], Any]] = {}
+
+
+@contextmanager
+def read_through(path: str, opener: Callable[[], Any]) -> Iterator[None]:
+    """While the block lasts, :func:`open_source` of ``path`` reads what ``opener`` gives.
+
+    For sources that are somewhere else. Each call of ``opener`` gives a new binary file-like
+    object with ``name``, ``read``, ``seek`` and ``tell``, at its beginning; what its methods
+    raise comes out of FFmpeg's calls. Holds for all threads of the process.
+    """
+    _THROUGH[path] = opener
+    try:
+        yield
+    finally:
+        del _THROUGH[path]
 
 
 def open_source(path: str) -> InputContainer:
@@ -24,11 +45,13 @@ def open_source(path: str) -> InputContainer:
         InputError: there is no such file, it is empty, a folder, not a media file, or broken; the
             error says which.
     """
-    if "://" not in path:
+    opener = _THROUGH.get(path)
+    if "://" not in path and opener is None:
         _check_file(path)
     try:
         # Tags in an unknown encoding must not make a file unreadable.
-        container = av.open(path, metadata_errors="replace")
+        file = path if opener is None else opener()
+        container = av.open(file, "r", metadata_errors="replace")
     except (av.error.FFmpegError, OSError) as error:
         if isinstance(error, av.error.InvalidDataError) and _lacks_moov(path):
             raise InputError(

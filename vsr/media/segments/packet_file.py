@@ -30,7 +30,7 @@ from vsr.errors import OutputError, VerifyError
 from vsr.media.av_errors import av_errors
 from vsr.types import ReadTally, SegmentTally
 
-__all__ = ["EncodedPacket", "PacketFile", "PacketFileWriter"]
+__all__ = ["EncodedPacket", "PacketFile", "PacketFileWriter", "sync_folder"]
 
 _MAGIC = b"vsr segment 1\n"
 _HEAD = struct.Struct("<qBI")
@@ -99,7 +99,7 @@ class PacketFileWriter:
             size = self._file.tell()
             self._file.close()
             self._path.replace(self._final)
-            _sync_folder(self._final.parent)
+            sync_folder(self._final.parent)
         return size
 
     def discard(self) -> None:
@@ -200,7 +200,8 @@ class PacketFile:
         )
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Bring the names of ``folder`` to the disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,0 +1,1 @@
+"""A job in segments on several machines: a Ray cluster."""
