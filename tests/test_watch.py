@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +34,18 @@ OPTIONS = ["--settle", "0", "--model", "bicubic", "--retry-delay", "0"]
 Captured = pytest.CaptureFixture[str]
 
 
+def request_for(folder: Path, *, wishes: Mapping[str, Any] = QUICK, **more: Any) -> WatchRequest:
+    """Look once at ``folder/in``, for ``folder/out``."""
+    source, destination = folder / "in", folder / "out"
+    return WatchRequest(
+        source=source, destination=destination, wishes=wishes, settle=0, once=True, **more
+    )
+
+
 def once(folder: Path, *, policy: Policy | None = None, **wishes: Any) -> dict[str, Job]:
     """One look at ``folder/in``, everything done; the ledger's jobs by path."""
-    request = WatchRequest(
-        source=folder / "in",
-        destination=folder / "out",
-        wishes={**QUICK, **wishes},
-        settle=0,
-        once=True,
-        policy=policy or Policy(attempts=2, delay=0),
-    )
+    policy = policy or Policy(attempts=2, delay=0)
+    request = request_for(folder, wishes={**QUICK, **wishes}, policy=policy)
     with Watcher(request, written=lambda _: False) as watcher:
         watcher.run()
         return watcher.ledger.known()
@@ -174,14 +176,7 @@ def test_a_worker_that_is_killed_fails_its_file_only(folder: Path) -> None:
     """As when the system is out of memory: the next attempt gets a new process."""
     make_clip(folder / "in" / "a.mkv", frames=30, width=160, height=120)
     make_clip(folder / "in" / "b.mkv", frames=2)
-    request = WatchRequest(
-        source=folder / "in",
-        destination=folder / "out",
-        wishes=QUICK,
-        settle=0,
-        once=True,
-        policy=Policy(attempts=2, delay=0),
-    )
+    request = request_for(folder, policy=Policy(attempts=2, delay=0))
     killed: list[str] = []
 
     def kill(event: Any) -> None:
@@ -387,14 +382,7 @@ def test_several_at_a_time_and_an_event_that_breaks_is_no_secret(folder: Path) -
         if isinstance(event, tuple) and event[0].path == "d.mkv":
             raise ZeroDivisionError("the listener broke")
 
-    request = WatchRequest(
-        source=folder / "in",
-        destination=folder / "out",
-        wishes=QUICK,
-        settle=0,
-        once=True,
-        workers=2,
-    )
+    request = request_for(folder, workers=2)
     with (
         Watcher(request, on_event=heard, written=lambda _: False) as watcher,
         pytest.raises(ZeroDivisionError),

@@ -79,7 +79,12 @@ class Cluster:
         self.ray = ray
 
     def choose_device(
-        self, device: str = "auto", backend: str = "auto", *, model: str = "fdiwn"
+        self,
+        device: str = "auto",
+        backend: str = "auto",
+        *,
+        model: str = "fdiwn",
+        dtype: str | None = None,
     ) -> DeviceFacts:
         """What :func:`vsr.engine.device.choose_device` says on a node: one with a GPU, if any has.
 
@@ -106,7 +111,7 @@ class Cluster:
         # Not tied to a node: whichever is free can tell.
         options = ask.options(num_cpus=min(1, places[0].cpus), num_gpus=places[0].gpus)
         try:
-            told = self.ray.get(options.remote(wanted, backend, model))
+            told = self.ray.get(options.remote(wanted, backend, model, dtype))
         except self.ray.exceptions.RayError as error:
             raise node_error(error, "a node") from error
         if isinstance(told, Exception):
@@ -162,12 +167,12 @@ def node_error(error: BaseException, who: str) -> BackendError | DependencyError
     return BackendError(f"{who} is lost ({kind})", remedy="`ray status` says which nodes live.")
 
 
-def _ask(device: str, backend: str, model: str) -> DeviceFacts | Exception:
+def _ask(device: str, backend: str, model: str, dtype: str | None) -> DeviceFacts | Exception:
     """Runs on a node."""
     from vsr.engine.device import choose_device
     from vsr.errors import VsrError
 
     try:
-        return choose_device(device, backend, model=model)
+        return choose_device(device, backend, model=model, dtype=dtype)
     except VsrError as error:
         return error
