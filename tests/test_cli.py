@@ -92,7 +92,7 @@ def test_every_option_of_upscale_is_an_option_of_plan(capsys: Captured) -> None:
         assert run([name, "-h"]) == 0
         return {w.strip(",") for w in capsys.readouterr().out.split() if w.startswith("--")}
 
-    how_to_run = {"--quiet", "--devices", "--fresh", "--no-resume"}
+    how_to_run = {"--quiet", "--devices", "--fresh", "--no-resume", "--ray"}
     assert options("upscale") - options("plan") == how_to_run
 
 
