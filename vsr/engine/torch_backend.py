@@ -8,6 +8,7 @@ from vsr.engine.backend import Dtype
 from vsr.engine.fitting import out_of_memory
 from vsr.errors import BackendError
 from vsr.models.registry import load_model, model_spec
+from vsr.models.whole_frame.statistics import Statistics
 from vsr.types import ModelPlan
 
 __all__ = ["TorchBackend"]
@@ -19,7 +20,7 @@ _CUDA_DTYPES: tuple[Dtype, ...] = ("float16", "float32", "bfloat16")
 
 
 class TorchBackend:
-    """See :class:`vsr.engine.backend.Backend`."""
+    """See :class:`vsr.engine.backend.ReplayingBackend`."""
 
     def __init__(self, model: ModelPlan, device: str, dtype: str) -> None:
         self.device = torch.device(device)
@@ -49,7 +50,7 @@ class TorchBackend:
         return tuple(dtype for dtype in preferred if dtype in supported)
 
     @torch.inference_mode()
-    def __call__(self, rgb: torch.Tensor) -> torch.Tensor:
+    def __call__(self, rgb: torch.Tensor, statistics: Statistics | None = None) -> torch.Tensor:
         """Upscale a batch; see the protocol for shapes and ranges.
 
         Raises:
@@ -59,7 +60,7 @@ class TorchBackend:
         size = "x".join(str(n) for n in rgb.shape)
         with out_of_memory(self.device, f"a batch of {size}"):
             try:
-                return self._model(rgb.to(self.device)).float()
+                return self._model(rgb.to(self.device), statistics).float()
             except torch.OutOfMemoryError:
                 raise
             except RuntimeError as error:

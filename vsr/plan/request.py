@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from vsr.types import ChromaSite, ColorRange, Matrix, Trim, WeightsFile
+from vsr.types import ChromaSite, ColorRange, Matrix, Mode, Trim, WeightsFile
 
 __all__ = ["DeviceFacts", "Request", "WeightsFacts"]
 
@@ -24,6 +24,7 @@ class Request:
         deinterlace: ``auto`` does it where the source is flagged as interlaced.
         matrix, range, site: how the source's samples are read, whatever its tags say.
         verify: read the result back before it gets its name.
+        mode: as in :class:`vsr.types.Plan`.
     """
 
     source: str
@@ -48,6 +49,7 @@ class Request:
     verify: bool = True
     dtype: Literal["float32", "float16", "bfloat16"] | None = None
     batch: int | None = None
+    mode: Mode | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,7 @@ class DeviceFacts:
         reader, backend: rows of their tables; ``device``: ``cpu``, ``cuda:0``.
         dtypes: storage types the backend has, the preferred one first.
         batch: frames per network call that suit the device.
+        mode: what was wished for, if the model depends on it, else ``exact``.
         why: why this device and reader, one sentence; empty if there is nothing to explain.
     """
 
@@ -66,6 +69,7 @@ class DeviceFacts:
     device: str = "cpu"
     dtypes: tuple[Literal["float32", "float16", "bfloat16"], ...] = ("float32",)
     batch: int = 1
+    mode: Mode = "exact"
     why: str = ""
 
 
