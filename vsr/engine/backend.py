@@ -81,11 +81,13 @@ class BackendClass(Protocol):
 #: name -> "module:Class"
 BACKENDS: dict[str, str] = {
     "native": "vsr.engine.native.backend:NativeBackend",
+    "cuda": "vsr.engine.cuda.backend:CudaBackend",
+    "cuda-compile": "vsr.engine.cuda.backend:CompiledBackend",
     "torch": "vsr.engine.torch_backend:TorchBackend",
 }
 
 #: What ``auto`` tries, best first.
-AUTO_ORDER: tuple[str, ...] = ("native", "torch")
+AUTO_ORDER: tuple[str, ...] = ("native", "cuda", "torch")
 
 
 def backend_class(name: str) -> BackendClass:

@@ -52,7 +52,14 @@ def choose_device(
             problem = f"it does not run {model} there"
         if problem is None:
             passed = "".join(f"; not with {other}: {said}" for other, said in problems.items())
-            return DeviceFacts(backend=name, device=chosen, dtypes=dtypes, why=why + passed)
+            return DeviceFacts(
+                backend=name,
+                device=chosen,
+                dtypes=dtypes,
+                # Named by the backends alone whose device small frames leave idle.
+                batch_pixels=getattr(kind, "batch_pixels", 0),
+                why=why + passed,
+            )
         problems[name] = problem
     said = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
     raise BackendError(

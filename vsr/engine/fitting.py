@@ -26,11 +26,14 @@ class Fitting:
     Attributes:
         most: frames at a time, ``None`` while nothing was too much.
         notes: one sentence for the first time that something was too much.
+
+    Args:
+        notes: a list that others write to as well; a new one by default.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, notes: list[str] | None = None) -> None:
         self.most: int | None = None
-        self.notes: list[str] = []
+        self.notes = [] if notes is None else notes
 
     def __call__(self, count: int, work: Callable[[int, int], T]) -> Iterator[T]:
         """Give ``work(first, end)`` for consecutive parts of ``count`` frames, in order.
@@ -52,11 +55,11 @@ class Fitting:
                 yield result
 
     def _halve(self, size: int, error: OutOfMemoryError) -> None:
-        self.most = size // 2
+        first, self.most = self.most is None, size // 2
         # The allocator holds on to what it has; a smaller part needs it in other pieces.
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        if not self.notes:
+        if first:
             self.notes.append(
                 f"{error.what[0].upper()}{error.what[1:]}; the run goes on with {self.most} frames "
                 "at a time, or fewer if it must."

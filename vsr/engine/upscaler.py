@@ -60,7 +60,8 @@ class Upscaler:
         # Alpha is a mask, not a picture: the network would ring on its edges and has never seen
         # one, so it is interpolated.
         self._alpha = Bicubic(scale).to(self._backend.device)
-        self._fitting = Fitting()
+        # Some backends have notes of their own: what comes up is told in the order it came up in.
+        self._fitting = Fitting(getattr(self._backend, "notes", None))
 
     @property
     def device(self) -> torch.device:
@@ -74,7 +75,7 @@ class Upscaler:
 
     @property
     def notes(self) -> list[str]:
-        """What came up so far: that batches had to be made smaller. One sentence each."""
+        """What came up so far: that batches had to be made smaller, say. One sentence each."""
         return self._fitting.notes
 
     @overload

@@ -54,6 +54,9 @@ def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     channels_last features: batch normalisation's own kernel takes bands of rows, and bands are
     joined exactly (Chan, Golub and LeVeque, "Algorithms for computing the sample variance", 1983).
     """
+    if x.is_cuda:  # its own kernel is fast there, and bands would be thousands of launches
+        variance, mean = torch.var_mean(x.float(), (2, 3), correction=0, keepdim=True)
+        return mean, variance
     _, channels, height, width = x.shape
     rows = max(1, _SUMMED // width)
     # Given running statistics in float32, the kernel answers in float32 whatever x is; with a

@@ -149,7 +149,7 @@ def make_plan(
         backend=device.backend,
         device=device.device,
         dtype=_dtype(request, preset, device),
-        batch=request.batch or preset.batch or device.batch,
+        batch=request.batch or preset.batch or device.frames_a_call(video.width, video.height),
         model=model,
         width=size[0],
         height=size[1],
