@@ -18,6 +18,10 @@ from vsr.engine.cuda.kernels.moments import joined, new_parts, save_part, tile_m
 __all__ = ["Taps", "add", "split", "with_moments"]
 
 
+#: Tiles of pixels and weights that are on their way to a product, or in it.
+_STAGES = 3
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Taps:
     """A convolution's parameters, filled up with zeros.
@@ -39,7 +43,7 @@ def _conv_kernel(
     x, weights, bias, result, second, other, parts,
     height, width, across, tiles, each, programs,
     CHANNELS: tl.constexpr, CHUNKS: tl.constexpr, SPLIT: tl.constexpr, ADD: tl.constexpr,
-    MOMENTS: tl.constexpr, HIGH: tl.constexpr, WIDE: tl.constexpr,
+    MOMENTS: tl.constexpr, HIGH: tl.constexpr, WIDE: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     program = tl.program_id(0)
     frame = tl.program_id(1).to(tl.int64)
@@ -62,19 +66,19 @@ def _conv_kernel(
         if SPLIT:
             chosen = tl.zeros([HIGH * WIDE, 32], tl.float32)
             chosen += tl.load(bias + 32 + column)[None, :]
-        for tap in tl.static_range(9):
+        for step in tl.range(0, 9 * CHUNKS, num_stages=STAGES):
+            tap = step // CHUNKS
+            channel = (step % CHUNKS) * 16 + tl.arange(0, 16)
             y = row + (tap // 3 - 1)
             z = line + (tap % 3 - 1)
             inside = (y >= 0) & (y < height) & (z >= 0) & (z < width)
+            there = inside[:, None] & (channel < CHANNELS)[None, :]
             begin = (y * width + z) * CHANNELS
-            for chunk in tl.static_range(CHUNKS):
-                channel = chunk * 16 + tl.arange(0, 16)
-                there = inside[:, None] & (channel < CHANNELS)[None, :]
-                part = tl.load(x + begin[:, None] + channel[None, :], mask=there, other=0.0)
-                at = (tap * CHUNKS * 16 + channel[:, None]) * COLUMNS + column[None, :]
-                value += tl.dot(part, tl.load(weights + at), input_precision="ieee")
-                if SPLIT:
-                    chosen += tl.dot(part, tl.load(weights + at + 32), input_precision="ieee")
+            part = tl.load(x + begin[:, None] + channel[None, :], mask=there, other=0.0)
+            at = (tap * CHUNKS * 16 + channel[:, None]) * COLUMNS + column[None, :]
+            value += tl.dot(part, tl.load(weights + at), input_precision="ieee")
+            if SPLIT:
+                chosen += tl.dot(part, tl.load(weights + at + 32), input_precision="ieee")
         valid = (row < height) & (line < width)
         there = valid[:, None] & (column < 24)[None, :]
         at = (row * width + line)[:, None] * 24 + column[None, :]
@@ -110,7 +114,7 @@ def _launch(
         taps.bias if parts is None else parts,
         height, width, across, shared.tiles, shared.each, shared.programs,
         CHANNELS=taps.channels, CHUNKS=taps.weights.shape[1] // 16, SPLIT=second is not None,
-        ADD=other is not None, MOMENTS=parts is not None, HIGH=MAP[0], WIDE=MAP[1], **LAUNCH,
+        ADD=other is not None, MOMENTS=parts is not None, HIGH=MAP[0], WIDE=MAP[1], STAGES=_STAGES, **LAUNCH,
     )  # fmt: skip
 
 

@@ -15,8 +15,10 @@ FLAT = 32
 #: Programs a frame, at most: four for each of an H200's 132 multiprocessors. Each leaves its part
 #: of the statistics, and somebody has to add them.
 _MOST_PROGRAMS = 528
-#: Options of every launch. Multiply-adds may be fused, as cuDNN does.
-LAUNCH = {"num_warps": 4, "enable_fp_fusion": True}
+#: Options of every launch. Several programs share a multiprocessor and hide each other's waiting;
+#: pipelining the loop over tiles as well would take the shared memory that they need for that.
+#: Multiply-adds may be fused, as cuDNN does.
+LAUNCH = {"num_warps": 4, "num_stages": 1, "enable_fp_fusion": True}
 
 
 @dataclass(frozen=True, slots=True)
