@@ -291,6 +291,18 @@ def test_the_devices_facts_arrive_unless_overruled() -> None:
     assert (plan.dtype, plan.batch) == ("float32", 2)
 
 
+@pytest.mark.parametrize(
+    ("size", "frames"),
+    [((1920, 1080), 1), ((960, 540), 1), ((640, 360), 2), ((480, 270), 4), ((64, 48), 8)],
+)
+def test_small_frames_go_together_where_they_leave_a_device_idle(
+    size: tuple[int, int], frames: int
+) -> None:
+    facts = DeviceFacts(backend="cuda", device="cuda:0", batch_pixels=960 * 540)
+    assert facts.frames_a_call(*size) == frames
+    assert DeviceFacts().frames_a_call(*size) == 1
+
+
 _streams = st.lists(
     st.one_of(
         st.sampled_from(["aac", "opus", "pcm_s16le", "unknown"]).map(lambda c: ("audio", c)),

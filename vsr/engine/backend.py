@@ -92,15 +92,17 @@ class BackendClass(Protocol):
 #: name -> "module:Class"
 BACKENDS: dict[str, str] = {
     "native": "vsr.engine.native.backend:NativeBackend",
+    "cuda": "vsr.engine.cuda.backend:CudaBackend",
+    "cuda-compile": "vsr.engine.cuda.backend:CompiledBackend",
     "torch": "vsr.engine.torch_backend:TorchBackend",
 }
 
 #: Those whose networks ask for the statistics of their features, so that these can be another
 #: frame's (mode ``lagged``) or the whole frame's in a tile. The others take them as they go.
-REPLAYING = frozenset({"torch"})
+REPLAYING = frozenset({"torch", "cuda", "cuda-compile"})
 
 #: What ``auto`` tries, best first.
-AUTO_ORDER: tuple[str, ...] = ("native", "torch")
+AUTO_ORDER: tuple[str, ...] = ("native", "cuda", "torch")
 
 
 def backend_class(name: str) -> BackendClass:

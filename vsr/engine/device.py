@@ -59,7 +59,13 @@ def choose_device(
         if problem is None:
             passed = "".join(f"; not with {other}: {said}" for other, said in problems.items())
             return DeviceFacts(
-                backend=name, device=chosen, dtypes=dtypes, mode=mode, why=why + passed
+                backend=name,
+                device=chosen,
+                dtypes=dtypes,
+                # Named by the backends alone whose device small frames leave idle.
+                batch_pixels=getattr(kind, "batch_pixels", 0),
+                mode=mode,
+                why=why + passed,
             )
         problems[name] = problem
     said = "; ".join(f"{name}: {problem}" for name, problem in problems.items())

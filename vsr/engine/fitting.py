@@ -27,6 +27,7 @@ class Fitting:
 
     Args:
         tiled: what comes of tiles, for people, as in "tiles, which ...".
+        notes: a list that others write to as well; a new one by default.
 
     Attributes:
         most: frames at a time, ``None`` while nothing was too much.
@@ -34,10 +35,10 @@ class Fitting:
         notes: a sentence for the first time that a batch was too much, and one for a frame.
     """
 
-    def __init__(self, tiled: str) -> None:
+    def __init__(self, tiled: str, notes: list[str] | None = None) -> None:
         self.most: int | None = None
         self.side: int | None = None
-        self.notes: list[str] = []
+        self.notes = [] if notes is None else notes
         self._tiled = tiled
         self._told: set[str] = set()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from vsr.engine.backend import Dtype
@@ -24,11 +26,12 @@ class TorchBackend:
 
     def __init__(self, model: ModelPlan, device: str, dtype: str) -> None:
         self.device = torch.device(device)
-        self._model = load_model(
+        self._loaded = load_model(
             model.name, model.scale, model.weights, device=self.device, dtype=getattr(torch, dtype)
         )
+        self._model: Callable[[torch.Tensor], torch.Tensor] = self._loaded
         self.scale = model.scale
-        self.weights_sha256 = self._model.weights_sha256
+        self.weights_sha256 = self._loaded.weights_sha256
 
     @staticmethod
     def problem(device: str) -> str | None:
@@ -60,7 +63,10 @@ class TorchBackend:
         size = "x".join(str(n) for n in rgb.shape)
         with out_of_memory(self.device, f"a batch of {size}"):
             try:
-                return self._model(rgb.to(self.device), statistics).float()
+                x = rgb.to(self.device)
+                # A recorded graph or a fused kernel has its own way to the statistics.
+                out = self._model(x) if statistics is None else self._loaded(x, statistics)
+                return out.float()
             except torch.OutOfMemoryError:
                 raise
             except RuntimeError as error:

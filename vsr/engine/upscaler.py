@@ -84,7 +84,10 @@ class Upscaler:
         # one, so it is interpolated.
         self._alpha = Bicubic(scale).to(self._backend.device)
         self._passes = Passes(model, facts.backend, facts.mode)
-        self._fitting = Fitting(effect_of_tiles(model, facts.backend))
+        # Some backends have notes of their own: what comes up is told in the order it came up in.
+        self._fitting = Fitting(
+            effect_of_tiles(model, facts.backend), getattr(self._backend, "notes", None)
+        )
 
     @property
     def device(self) -> torch.device:

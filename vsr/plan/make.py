@@ -159,7 +159,7 @@ def make_plan(
         backend=device.backend,
         device=device.device,
         dtype=_dtype(request, preset, device),
-        batch=_batch(request, preset, device),
+        batch=_batch(request, preset, device, video),
         mode=device.mode,
         model=model,
         width=size[0],
@@ -251,9 +251,10 @@ def _dtype(
     return dtype
 
 
-def _batch(request: Request, preset: Preset, device: DeviceFacts) -> int:
-    # In lagged mode each frame waits for the one before.
-    return 1 if device.mode == "lagged" else request.batch or preset.batch or device.batch
+def _batch(request: Request, preset: Preset, device: DeviceFacts, video: VideoStreamInfo) -> int:
+    if device.mode == "lagged":  # each frame waits for the one before
+        return 1
+    return request.batch or preset.batch or device.frames_a_call(video.width, video.height)
 
 
 def _explain_mode(wished: Mode | None, model: ModelPlan, device: DeviceFacts, notes: Notes) -> None:

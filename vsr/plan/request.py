@@ -7,7 +7,10 @@ from typing import Literal
 
 from vsr.types import ChromaSite, ColorRange, Matrix, Mode, Trim, WeightsFile
 
-__all__ = ["DeviceFacts", "Request", "WeightsFacts"]
+__all__ = ["MOST_TOGETHER", "DeviceFacts", "Request", "WeightsFacts"]
+
+#: More frames of one call gain nothing even if they are tiny, and the first result waits for all.
+MOST_TOGETHER = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +62,8 @@ class DeviceFacts:
     Attributes:
         reader, backend: rows of their tables; ``device``: ``cpu``, ``cuda:0``.
         dtypes: storage types the backend has, the preferred one first.
-        batch: frames per network call that suit the device.
+        batch: frames per network call that suit the device, whatever their size.
+        batch_pixels: pixels of input that keep the device busy; smaller frames go together.
         mode: what was wished for, if the model depends on it, else ``exact``.
         why: why this device and reader, one sentence; empty if there is nothing to explain.
     """
@@ -69,8 +73,14 @@ class DeviceFacts:
     device: str = "cpu"
     dtypes: tuple[Literal["float32", "float16", "bfloat16"], ...] = ("float32",)
     batch: int = 1
+    batch_pixels: int = 0
     mode: Mode = "exact"
     why: str = ""
+
+    def frames_a_call(self, width: int, height: int) -> int:
+        """Frames of this size per network call, :data:`MOST_TOGETHER` at most unless ``batch``."""
+        together = min(MOST_TOGETHER, self.batch_pixels // max(1, width * height))
+        return max(self.batch, together)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

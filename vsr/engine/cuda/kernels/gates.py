@@ -1,0 +1,116 @@
+"""From a frame's statistics to the numbers that its pixels are multiplied with, and doing so.
+
+``gate`` makes the ``a`` and ``b`` of ``t sigmoid(a t + b)``, ``coefficient`` how much of a branch
+crosses over (:class:`vsr.models.fdiwn.Coefficient`). Each is one small program a frame; it reads
+what the programs of the stage before have left. Later kernels apply them as they read a map.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from vsr.engine.cuda.kernels.grid import FLAT, LAUNCH
+from vsr.engine.cuda.kernels.moments import frame_moments
+
+__all__ = ["CoefficientWeights", "GateWeights", "coefficient", "gate", "gated"]
+
+_AT_A_TIME = tl.constexpr(64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GateWeights:
+    """As in :class:`vsr.models.fdiwn_inference._Gate`: ``(32,)`` float32 each, and ``eps``."""
+
+    slope: Tensor
+    offset: Tensor
+    by_mean: Tensor
+    eps: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CoefficientWeights:
+    """Two small networks, the mean's and the deviation's, float32.
+
+    Attributes:
+        squeeze: ``(2, 4, 32)``; squeeze_bias: ``(2, 4)``.
+        excite: ``(2, 4, 32)``, one row for each hidden value; excite_bias: ``(2, 32)``.
+        least: smallest variance.
+    """
+
+    squeeze: Tensor
+    squeeze_bias: Tensor
+    excite: Tensor
+    excite_bias: Tensor
+    least: float
+
+
+@triton.jit
+def gated(t, gates, frame, column):
+    """``t sigmoid(a t + b)`` for a tile ``(P, 32)``, float32, with a frame's ``(2, 32)`` gates."""
+    t = t.to(tl.float32)
+    a = tl.load(gates + frame * 64 + column)
+    b = tl.load(gates + frame * 64 + 32 + column)
+    return t * tl.sigmoid(a[None, :] * t + b[None, :])
+
+
+@triton.jit
+def _gate_kernel(parts, programs, slope, offset, by_mean, eps, gates):
+    frame = tl.program_id(0).to(tl.int64)
+    mean, variance = frame_moments(parts, frame, programs, _AT_A_TIME)
+    column = tl.arange(0, 32)
+    a = tl.load(slope + column) * tl.rsqrt(variance + eps)
+    b = tl.load(offset + column) + (tl.load(by_mean + column) - a) * mean
+    tl.store(gates + frame * 64 + column, a)
+    tl.store(gates + frame * 64 + 32 + column, b)
+
+
+@triton.jit
+def _mlp(values, squeeze, squeeze_bias, excite, excite_bias, WHICH: tl.constexpr):
+    """``sigmoid(relu(excite(relu(squeeze(values)))))``, ``(32,)`` to ``(32,)``."""
+    hidden = tl.arange(0, 4)
+    column = tl.arange(0, 32)
+    at = WHICH * 128 + hidden[:, None] * 32 + column[None, :]
+    h = tl.sum(tl.load(squeeze + at) * values[None, :], 1)
+    h = tl.maximum(h + tl.load(squeeze_bias + WHICH * 4 + hidden), 0.0)
+    out = tl.sum(tl.load(excite + at) * h[:, None], 0)
+    return tl.sigmoid(tl.maximum(out + tl.load(excite_bias + WHICH * 32 + column), 0.0))
+
+
+@triton.jit
+def _coefficient_kernel(
+    parts, programs, squeeze, squeeze_bias, excite, excite_bias, least, coefficients
+):
+    frame = tl.program_id(0).to(tl.int64)
+    mean, variance = frame_moments(parts, frame, programs, _AT_A_TIME)
+    deviation = tl.sqrt(tl.maximum(variance, least))
+    from_mean = _mlp(mean, squeeze, squeeze_bias, excite, excite_bias, 0)
+    from_deviation = _mlp(deviation, squeeze, squeeze_bias, excite, excite_bias, 1)
+    column = tl.arange(0, 32)
+    tl.store(coefficients + frame * 32 + column, 0.5 * (from_mean + from_deviation))
+
+
+def gate(parts: Tensor, weights: GateWeights) -> Tensor:
+    """Slopes and offsets ``(N, 2, 32)`` float32 of a map with these parts of moments."""
+    frames, programs = parts.shape[:2]
+    gates = parts.new_empty((frames, 2, FLAT))
+    _gate_kernel[(frames,)](
+        parts, programs, weights.slope, weights.offset, weights.by_mean, weights.eps, gates,
+        **LAUNCH,
+    )  # fmt: skip
+    return gates
+
+
+def coefficient(parts: Tensor, weights: CoefficientWeights) -> Tensor:
+    """Factors ``(N, 32)`` float32 for a map with these parts of moments."""
+    frames, programs = parts.shape[:2]
+    factors = torch.empty((frames, FLAT), dtype=torch.float32, device=parts.device)
+    _coefficient_kernel[(frames,)](
+        parts, programs, weights.squeeze, weights.squeeze_bias, weights.excite,
+        weights.excite_bias, weights.least, factors, **LAUNCH,
+    )  # fmt: skip
+    return factors

@@ -1,0 +1,40 @@
+"""How a frame's tiles are shared among programs, and how a launch is set up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["FLAT", "LAUNCH", "MAP", "TILE", "Share", "share"]
+
+#: Pixels of a tile: two blocks of the 64 rows that a Hopper tensor core multiplies at a time.
+TILE = 128
+#: The same as rows and columns, for kernels that read neighbours.
+MAP = (8, 16)
+#: Columns of a tile inside a kernel.
+FLAT = 32
+#: Programs a frame, at most: four for each of an H200's 132 multiprocessors. Each leaves its part
+#: of the statistics, and somebody has to add them.
+_MOST_PROGRAMS = 528
+#: Options of every launch. Several programs share a multiprocessor and hide each other's waiting;
+#: pipelining the loop over tiles as well would take the shared memory that they need for that.
+#: Multiply-adds may be fused, as cuDNN does.
+LAUNCH = {"num_warps": 4, "num_stages": 1, "enable_fp_fusion": True}
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Tiles of one frame, and how many of them in a row each program takes.
+
+    Attributes:
+        tiles: of a frame. each: tiles of a program; the last may have fewer. programs: of a frame.
+    """
+
+    tiles: int
+    each: int
+    programs: int
+
+
+def share(tiles: int) -> Share:
+    """Share ``tiles`` evenly; every program has one at least."""
+    each = -(-tiles // _MOST_PROGRAMS)
+    return Share(tiles, each, -(-tiles // each))

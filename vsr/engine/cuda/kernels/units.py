@@ -1,0 +1,211 @@
+"""The stages between two convolutions: gate what was left, combine, expand and reduce.
+
+Each reads its maps once, makes the input of the next units, and narrows it for their 3x3
+convolutions (expand 1x1, ReLU, reduce 1x1) without the wide features ever leaving the chip.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from vsr.engine.cuda.kernels.gates import gated
+from vsr.engine.cuda.kernels.grid import LAUNCH, TILE
+from vsr.engine.cuda.kernels.moments import joined, new_parts, save_part, tile_moments
+from vsr.engine.cuda.kernels.narrow import (
+    Narrow,
+    narrow_map,
+    narrowed,
+    save_narrow,
+    shared_pixels,
+    tile_pixels,
+)
+
+__all__ = ["activate", "enter", "interact", "join"]
+
+
+@triton.jit
+def _enter_kernel(
+    y, gates, x, narrow, expand, expand_bias, reduce, reduce_bias, parts,
+    pixels, tiles, each, programs,
+    GATED: tl.constexpr, MOMENTS: tl.constexpr,
+    E: tl.constexpr, R: tl.constexpr, NARROW: tl.constexpr, TILE: tl.constexpr,
+):  # fmt: skip
+    program = tl.program_id(0)
+    frame = tl.program_id(1).to(tl.int64)
+    y += frame * pixels * 24
+    x += frame * pixels * 24
+    narrow += frame * pixels * NARROW
+    count = 0.0
+    mean = tl.zeros([32], tl.float32)
+    squares = tl.zeros([32], tl.float32)
+    first = program * each
+    for tile in range(first, tl.minimum(first + each, tiles)):
+        pixel, valid, at, there = tile_pixels(tile, pixels, TILE)
+        values = tl.load(y + at, mask=there, other=0.0)
+        if GATED:
+            values = gated(values, gates, frame, tl.arange(0, 32)).to(x.dtype.element_ty)
+            tl.store(x + at, values, mask=there)
+        if MOMENTS:
+            n, m, s = tile_moments(values.to(tl.float32), valid)
+            count, mean, squares = joined(count, mean, squares, n, m, s)
+        low = narrowed(values, expand, expand_bias, reduce, reduce_bias, E, R)
+        save_narrow(narrow, low, pixel, valid, R, NARROW)
+    if MOMENTS:
+        save_part(parts, frame, program, programs, count, mean, squares)
+
+
+@triton.jit
+def _activate_kernel(
+    t, gates, x, skip, p, narrow, expand, expand_bias, reduce, reduce_bias,
+    pixels, tiles, each,
+    E: tl.constexpr, R: tl.constexpr, NARROW: tl.constexpr, TILE: tl.constexpr,
+):  # fmt: skip
+    frame = tl.program_id(1).to(tl.int64)
+    t += frame * pixels * 24
+    x += frame * pixels * 24
+    p += frame * pixels * 24
+    narrow += frame * pixels * NARROW
+    first = tl.program_id(0) * each
+    for tile in range(first, tl.minimum(first + each, tiles)):
+        pixel, valid, at, there = tile_pixels(tile, pixels, TILE)
+        value = gated(tl.load(t + at, mask=there, other=0.0), gates, frame, tl.arange(0, 32))
+        value += skip * tl.load(x + at, mask=there, other=0.0).to(tl.float32)
+        value = tl.where(value > 0, value, 0.05 * value).to(p.dtype.element_ty)
+        tl.store(p + at, value, mask=there)
+        low = narrowed(value, expand, expand_bias, reduce, reduce_bias, E, R)
+        save_narrow(narrow, low, pixel, valid, R, NARROW)
+
+
+@triton.jit
+def _join_kernel(
+    t, gates, other, scale, result, parts, pixels, tiles, each, programs,
+    MOMENTS: tl.constexpr, TILE: tl.constexpr,
+):  # fmt: skip
+    program = tl.program_id(0)
+    frame = tl.program_id(1).to(tl.int64)
+    t += frame * pixels * 24
+    other += frame * pixels * 24
+    result += frame * pixels * 24
+    count = 0.0
+    mean = tl.zeros([32], tl.float32)
+    squares = tl.zeros([32], tl.float32)
+    first = program * each
+    for tile in range(first, tl.minimum(first + each, tiles)):
+        _, valid, at, there = tile_pixels(tile, pixels, TILE)
+        value = gated(tl.load(t + at, mask=there, other=0.0), gates, frame, tl.arange(0, 32))
+        value += scale * tl.load(other + at, mask=there, other=0.0).to(tl.float32)
+        value = value.to(result.dtype.element_ty)
+        tl.store(result + at, value, mask=there)
+        if MOMENTS:
+            n, m, s = tile_moments(value.to(tl.float32), valid)
+            count, mean, squares = joined(count, mean, squares, n, m, s)
+    if MOMENTS:
+        save_part(parts, frame, program, programs, count, mean, squares)
+
+
+@triton.jit
+def _interact_kernel(
+    x, a, by_a, by_x, b1, a1, narrow, expand, expand_bias, reduce, reduce_bias, parts,
+    pixels, tiles, each, programs,
+    E: tl.constexpr, R: tl.constexpr, NARROW: tl.constexpr, TILE: tl.constexpr,
+):  # fmt: skip
+    program = tl.program_id(0)
+    frame = tl.program_id(1).to(tl.int64)
+    column = tl.arange(0, 32)
+    from_a = tl.load(by_a + frame * 32 + column)[None, :]
+    from_x = tl.load(by_x + frame * 32 + column)[None, :]
+    x += frame * pixels * 24
+    a += frame * pixels * 24
+    b1 += frame * pixels * 24
+    a1 += frame * pixels * 24
+    narrow += frame * pixels * NARROW
+    count = 0.0
+    mean = tl.zeros([32], tl.float32)
+    squares = tl.zeros([32], tl.float32)
+    first = program * each
+    for tile in range(first, tl.minimum(first + each, tiles)):
+        pixel, valid, at, there = tile_pixels(tile, pixels, TILE)
+        own = tl.load(x + at, mask=there, other=0.0).to(tl.float32)
+        others = tl.load(a + at, mask=there, other=0.0).to(tl.float32)
+        first_b = (own + from_a * others).to(b1.dtype.element_ty)
+        first_a = (others + from_x * own).to(a1.dtype.element_ty)
+        tl.store(b1 + at, first_b, mask=there)
+        tl.store(a1 + at, first_a, mask=there)
+        n, m, s = tile_moments(first_a.to(tl.float32), valid)
+        count, mean, squares = joined(count, mean, squares, n, m, s)
+        low = narrowed(first_b, expand, expand_bias, reduce, reduce_bias, E, R)
+        save_narrow(narrow, low, pixel, valid, R, NARROW)
+    save_part(parts, frame, program, programs, count, mean, squares)
+
+
+def enter(
+    y: Tensor, gates: Tensor | None, unit: Narrow, *, moments: bool = True
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A block begins: its input, the parts of its moments, and its first unit's narrow map.
+
+    Args:
+        y: ``(N, H, W, 24)``.
+        gates: what ``y`` still has to be gated with; ``None``: ``y`` is the input.
+        unit: expand and reduce.
+        moments: whether anybody wants them; else the parts hold anything.
+    """
+    shared, pixels = shared_pixels(y)
+    x = y if gates is None else y.new_empty(y.shape)
+    narrow, parts = narrow_map(y, unit), new_parts(y, shared)
+    _enter_kernel[(shared.programs, len(y))](
+        y, parts if gates is None else gates, x, narrow,
+        unit.expand, unit.expand_bias, unit.reduce, unit.reduce_bias, parts,
+        pixels, shared.tiles, shared.each, shared.programs,
+        GATED=gates is not None, MOMENTS=moments, TILE=TILE, **unit.widths, **LAUNCH,
+    )  # fmt: skip
+    return x, parts, narrow
+
+
+def activate(
+    t: Tensor, gates: Tensor, x: Tensor, skip: float, unit: Narrow
+) -> tuple[Tensor, Tensor]:
+    """``leaky_relu(gate(t) + skip x, 0.05)`` and the next unit's narrow map."""
+    shared, pixels = shared_pixels(t)
+    p, narrow = t.new_empty(t.shape), narrow_map(t, unit)
+    _activate_kernel[(shared.programs, len(t))](
+        t, gates, x, skip, p, narrow,
+        unit.expand, unit.expand_bias, unit.reduce, unit.reduce_bias,
+        pixels, shared.tiles, shared.each, TILE=TILE, **unit.widths, **LAUNCH,
+    )  # fmt: skip
+    return p, narrow
+
+
+def join(
+    t: Tensor, gates: Tensor, other: Tensor, scale: float = 1.0, *, moments: bool = True
+) -> tuple[Tensor, Tensor]:
+    """``gate(t) + scale other``, and the parts of its moments (anything unless ``moments``)."""
+    shared, pixels = shared_pixels(t)
+    result, parts = t.new_empty(t.shape), new_parts(t, shared)
+    _join_kernel[(shared.programs, len(t))](
+        t, gates, other, float(scale), result, parts,
+        pixels, shared.tiles, shared.each, shared.programs,
+        MOMENTS=moments, TILE=TILE, **LAUNCH,
+    )  # fmt: skip
+    return result, parts
+
+
+def interact(
+    x: Tensor, a: Tensor, by_a: Tensor, by_x: Tensor, unit: Narrow
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """``b1 = x + by_a a`` and ``a1 = a + by_x x``, the parts of a1's moments, b1's narrow map.
+
+    Args:
+        x, a: ``(N, H, W, 24)``. by_a, by_x: ``(N, 32)`` float32. unit: expand and reduce.
+    """
+    shared, pixels = shared_pixels(x)
+    b1, a1, narrow = x.new_empty(x.shape), x.new_empty(x.shape), narrow_map(x, unit)
+    parts = new_parts(x, shared)
+    _interact_kernel[(shared.programs, len(x))](
+        x, a, by_a, by_x, b1, a1, narrow,
+        unit.expand, unit.expand_bias, unit.reduce, unit.reduce_bias, parts,
+        pixels, shared.tiles, shared.each, shared.programs,
+        TILE=TILE, **unit.widths, **LAUNCH,
+    )  # fmt: skip
+    return b1, a1, parts, narrow
