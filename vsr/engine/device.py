@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import torch
 
 from vsr.engine.backend import AUTO_ORDER, REPLAYING, backend_class
-from vsr.errors import BackendError
+from vsr.errors import BackendError, UsageError
 from vsr.models.registry import model_spec
 from vsr.plan import DeviceFacts
 from vsr.types import Mode
@@ -32,9 +34,13 @@ def choose_device(
 
     Raises:
         ModelError: there is no such model.
-        UsageError: there is no such backend.
+        UsageError: there is no such backend or mode.
         BackendError: the device asked for is not there, or no backend can run on it.
     """
+    if mode not in get_args(Mode):
+        raise UsageError(
+            f"there is no mode called {mode!r}", remedy=f"Modes are {', '.join(get_args(Mode))}."
+        )
     if not model_spec(model).whole_frame:
         mode = "exact"
     if device == "auto":
