@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Literal, cast
 
 import torch
@@ -12,15 +13,18 @@ from torch import Tensor
 from vsr.engine.backend import Dtype
 from vsr.engine.cuda.graphs import CudaRecorder, Graphs, Work
 from vsr.engine.cuda.padding import pad_channels
+from vsr.engine.cuda.verified import Verified
 from vsr.engine.torch_backend import TorchBackend
+from vsr.errors import BackendError
 from vsr.models.fdiwn_inference import FdiwnInference
 from vsr.models.registry import network_class
 from vsr.types import ModelPlan
 
 __all__ = ["CompiledBackend", "CudaBackend", "Kernels"]
 
-#: What computes the trunk: torch's operations one by one, or those fused by ``torch.compile``.
-Kernels = Literal["torch", "compile"]
+#: What computes the trunk: our fused kernels, torch's operations one by one, or those as
+#: ``torch.compile`` fuses them.
+Kernels = Literal["triton", "torch", "compile"]
 
 
 class CudaBackend(TorchBackend):
@@ -29,7 +33,8 @@ class CudaBackend(TorchBackend):
     Args:
         model, device, dtype: as for every backend; a CPU is taken too, without graphs, so that all
             but the recording can be tried out anywhere.
-        kernels: what computes the trunk.
+        kernels: what computes the trunk, and nothing else; by default Triton where it is and the
+            trunk is stored in 16 bits, and torch should that fail.
         graphs: record CUDA graphs; by default where there is CUDA.
 
     Attributes:
@@ -45,19 +50,40 @@ class CudaBackend(TorchBackend):
         device: str,
         dtype: str,
         *,
-        kernels: Kernels = "torch",
+        kernels: Kernels | None = None,
         graphs: bool | None = None,
     ) -> None:
         super().__init__(model, device, dtype)
         self.notes: list[str] = []
-        net = cast(FdiwnInference, self._loaded.network)
-        pad_channels(net)
-        work: Work = net
-        if kernels == "compile":
-            work = torch.compile(net, dynamic=False)
-        self._model = _exact(work)
+        self._model = _exact(self._work(kernels, dtype))
         if self.device.type == "cuda" if graphs is None else graphs:
             self._model = Graphs(self._model, CudaRecorder(), self.notes)
+
+    def _work(self, kernels: Kernels | None, dtype: str) -> Work:
+        net = cast(FdiwnInference, self._loaded.network)
+        pad_channels(net)
+        if kernels == "compile":
+            return cast(Work, torch.compile(net, dynamic=False))
+        # In float32 there are no tensor cores to feed, and cuDNN does as well.
+        if kernels == "torch" or (kernels is None and dtype == "float32"):
+            return net
+        if find_spec("triton") is None:
+            missing = "Triton is not installed"
+            if kernels == "triton":
+                raise BackendError(missing, remedy="pip install triton")
+            self.notes.append(f"{missing}: torch's own kernels run the network, which are slower.")
+            return net
+        from triton.errors import TritonError
+
+        from vsr.engine.cuda.trunk import FusedNetwork
+
+        return Verified(
+            FusedNetwork(net),
+            net,
+            failures=(RuntimeError, TritonError),
+            notes=self.notes,
+            required=kernels == "triton",
+        )
 
     @staticmethod
     def problem(device: str) -> str | None:
