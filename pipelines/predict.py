@@ -105,6 +105,7 @@ def _infer(plan: Plan, batch: FrameBatch, seconds: float) -> tuple[tuple[int, in
         device=plan.device,
         backend=plan.backend,
         dtype=plan.dtype,
+        mode=plan.mode,
     )
     width, height = plan.video.width, plan.video.height
     small = (min(width, _FIRST_SIDE), min(height, _FIRST_SIDE))

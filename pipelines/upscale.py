@@ -183,6 +183,7 @@ def plan_upscale(
         where["backend"] or "auto",
         model=request.model or wished.model or next(iter(MODELS)),
         dtype=request.dtype or wished.dtype,
+        mode=request.mode or wished.mode or "exact",
     )
     if where["reader"]:
         facts = replace(facts, reader=where["reader"])
@@ -260,6 +261,7 @@ def _run_through(plan: Plan, tell: Listener) -> Report:
             device=plan.device,
             backend=plan.backend,
             dtype=plan.dtype,
+            mode=plan.mode,
         )
         with upscaled(
             reader, upscaler, plan.encode.format, plan.encode.tags, clocks, batch=plan.batch

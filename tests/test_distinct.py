@@ -174,8 +174,8 @@ def test_a_single_frame_that_does_not_fit_is_an_error() -> None:
 
 
 def test_other_errors_pass() -> None:
-    def work(first: int, end: int) -> int:
+    def work(first: int, end: int, side: int | None) -> int:
         raise ValueError("a bug")
 
     with pytest.raises(ValueError, match="a bug"):
-        list(Fitting()(4, work))
+        list(Fitting("")(4, (1, 1), work))

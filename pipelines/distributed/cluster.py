@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from vsr.errors import BackendError, DependencyError, UsageError
 from vsr.plan import DeviceFacts
-from vsr.types import Plan
+from vsr.types import Mode, Plan
 
 if TYPE_CHECKING:
     from pipelines.distributed.pool import RayPool
@@ -85,6 +85,7 @@ class Cluster:
         *,
         model: str = "fdiwn",
         dtype: str | None = None,
+        mode: Mode = "exact",
     ) -> DeviceFacts:
         """What :func:`vsr.engine.device.choose_device` says on a node: one with a GPU, if any has.
 
@@ -111,7 +112,7 @@ class Cluster:
         # Not tied to a node: whichever is free can tell.
         options = ask.options(num_cpus=min(1, places[0].cpus), num_gpus=places[0].gpus)
         try:
-            told = self.ray.get(options.remote(wanted, backend, model, dtype))
+            told = self.ray.get(options.remote(wanted, backend, model, dtype, mode))
         except self.ray.exceptions.RayError as error:
             raise node_error(error, "a node") from error
         if isinstance(told, Exception):
@@ -167,12 +168,14 @@ def node_error(error: BaseException, who: str) -> BackendError | DependencyError
     return BackendError(f"{who} is lost ({kind})", remedy="`ray status` says which nodes live.")
 
 
-def _ask(device: str, backend: str, model: str, dtype: str | None) -> DeviceFacts | Exception:
+def _ask(
+    device: str, backend: str, model: str, dtype: str | None, mode: Mode
+) -> DeviceFacts | Exception:
     """Runs on a node."""
     from vsr.engine.device import choose_device
     from vsr.errors import VsrError
 
     try:
-        return choose_device(device, backend, model=model, dtype=dtype)
+        return choose_device(device, backend, model=model, dtype=dtype, mode=mode)
     except VsrError as error:
         return error

@@ -84,6 +84,7 @@ class SegmentWorker:
             device=self._plan.device,
             backend=self._plan.backend,
             dtype=self._plan.dtype,
+            mode=self._plan.mode,
         )
         while again := self._pass(upscaler, segments):
             segments = again

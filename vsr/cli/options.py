@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
 from vsr.cli.command import Option
 from vsr.cli.params import codecs, key_values, models, presets, seconds, weights
 from vsr.plan import MATRIX_NAMES
-from vsr.types import ChromaSite, ColorRange
+from vsr.types import ChromaSite, ColorRange, Mode
 
 __all__ = ["batch_options", "run_options", "upscale_options", "wish_options"]
 
@@ -88,6 +88,13 @@ _OPTIONS = (
         metavar="NAME|FILE",
         help="A set of weights that `vsr weights` lists, or a file: .safetensors, or the authors' "
         ".pt.  [default: by SRC]",
+    ),
+    _option(
+        _RESULT,
+        "--mode",
+        type=click.Choice(get_args(Mode)),
+        help="What the network weights a frame by: the whole of it, its quarters as in the paper, "
+        "or the frame before.  [default: exact]",
     ),
     _option(
         _RESULT, *("-y", "--overwrite"), is_flag=True, help="Replace DST if it is already there."

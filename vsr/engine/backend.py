@@ -14,14 +14,17 @@ from vsr.errors import BackendError, UsageError
 if TYPE_CHECKING:
     import torch
 
+    from vsr.models.whole_frame.statistics import Statistics
     from vsr.types import ModelPlan
 
 __all__ = [
     "AUTO_ORDER",
     "BACKENDS",
+    "REPLAYING",
     "Backend",
     "BackendClass",
     "Dtype",
+    "ReplayingBackend",
     "backend_class",
     "open_backend",
 ]
@@ -47,6 +50,14 @@ class Backend(Protocol):
 
         Returns ``(N, 3, scale*H, scale*W)`` float32, not clamped.
         """
+        ...
+
+
+class ReplayingBackend(Backend, Protocol):
+    """One that can be told what to weight features by; see :data:`REPLAYING`."""
+
+    def __call__(self, rgb: torch.Tensor, statistics: Statistics | None = None) -> torch.Tensor:
+        """The same; ``statistics`` answers in place of what the features are themselves."""
         ...
 
 
@@ -85,6 +96,10 @@ BACKENDS: dict[str, str] = {
     "cuda-compile": "vsr.engine.cuda.backend:CompiledBackend",
     "torch": "vsr.engine.torch_backend:TorchBackend",
 }
+
+#: Those whose networks ask for the statistics of their features, so that these can be another
+#: frame's (mode ``lagged``) or the whole frame's in a tile. The others take them as they go.
+REPLAYING = frozenset({"torch", "cuda"})
 
 #: What ``auto`` tries, best first.
 AUTO_ORDER: tuple[str, ...] = ("native", "cuda", "torch")

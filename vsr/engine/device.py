@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from vsr.engine.backend import AUTO_ORDER, backend_class
+from vsr.engine.backend import AUTO_ORDER, REPLAYING, backend_class
 from vsr.errors import BackendError
 from vsr.models.registry import model_spec
 from vsr.plan import DeviceFacts
+from vsr.types import Mode
 
 __all__ = ["choose_device"]
 
@@ -18,6 +19,7 @@ def choose_device(
     *,
     model: str = "fdiwn",
     dtype: str | None = None,
+    mode: Mode = "exact",
 ) -> DeviceFacts:
     """Settle what ``auto`` leaves open: the first CUDA device if there is one, else the CPU.
 
@@ -26,13 +28,15 @@ def choose_device(
         backend: ``auto`` or a row of the backend table.
         model: row of the model table; its storage types bound what the device is used with.
         dtype: storage type that is wished for, if any; ``auto`` takes a backend that has it.
+        mode: what the network is to take its statistics of; ``exact`` where it takes none.
 
     Raises:
         ModelError: there is no such model.
         UsageError: there is no such backend.
         BackendError: the device asked for is not there, or no backend can run on it.
     """
-    model_spec(model)
+    if not model_spec(model).whole_frame:
+        mode = "exact"
     if device == "auto":
         found = torch.cuda.is_available()
         chosen = "cuda:0" if found else "cpu"
@@ -50,6 +54,8 @@ def choose_device(
         problem = kind.problem(chosen)
         if problem is None and not dtypes:
             problem = f"it does not run {model} there"
+        if problem is None and mode == "lagged" and name not in REPLAYING:
+            problem = "it cannot weight a frame by the one before, as lagged does"
         if problem is None:
             passed = "".join(f"; not with {other}: {said}" for other, said in problems.items())
             return DeviceFacts(
@@ -58,6 +64,7 @@ def choose_device(
                 dtypes=dtypes,
                 # Named by the backends alone whose device small frames leave idle.
                 batch_pixels=getattr(kind, "batch_pixels", 0),
+                mode=mode,
                 why=why + passed,
             )
         problems[name] = problem
@@ -65,7 +72,10 @@ def choose_device(
     raise BackendError(
         f"no backend can run {model} on {chosen}" + (f" in {dtype}" if dtype else "") + f": {said}"
         if said
-        else f"no backend runs {model} on {chosen} in {dtype}"
+        else f"no backend runs {model} on {chosen} in {dtype}",
+        remedy="--backend auto finds one for --mode lagged; --mode exact runs on all."
+        if mode == "lagged"
+        else "",
     )
 
 

@@ -51,13 +51,20 @@ class Distinct:
     Args:
         enlarge: what is done to a batch.
         size: frames of a full batch; the batches that come out have no more either.
+        border: called at each border, when all before it has been enlarged.
 
     Attributes:
         repeated: frames whose predecessor's result was used again.
     """
 
-    def __init__(self, enlarge: Callable[[FrameBatch], FrameBatch], size: int) -> None:
+    def __init__(
+        self,
+        enlarge: Callable[[FrameBatch], FrameBatch],
+        size: int,
+        border: Callable[[], None] = lambda: None,
+    ) -> None:
         self._enlarge = enlarge
+        self._border = border
         self._size = max(1, size)
         self._held = _Held()
         self._newest: FrameBatch | None = None  # the last distinct frame
@@ -74,6 +81,7 @@ class Distinct:
             elif isinstance(item, Border):
                 yield from self._release()
                 self._newest = self._result = None
+                self._border()
                 item.repeated, counted = self.repeated - counted, self.repeated
                 yield item
             elif self._held.order:

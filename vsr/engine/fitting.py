@@ -10,60 +10,85 @@ import torch
 
 from vsr.errors import OutOfMemoryError
 
-__all__ = ["Fitting", "out_of_memory"]
+__all__ = ["SMALLEST", "Fitting", "out_of_memory"]
 
 T = TypeVar("T")
+
+#: Tiles of fewer pixels on their longest side would be overlap more than anything else.
+SMALLEST = 64
 
 
 class Fitting:
     """Works through batches in parts that fit the device's memory.
 
-    A part that does not fit is halved and done again, until it is a single frame; what has turned
-    out to fit is remembered, so that this happens a few times in a run at most. A single frame
-    that does not fit is an error here: cutting frames into tiles would be the next thing to try,
-    where the model allows that (:attr:`vsr.models.registry.ModelSpec.whole_frame`).
+    A part that does not fit is halved and done again, until it is a single frame, and then a tile
+    of one; what has turned out to fit is remembered, so that this happens a few times in a run at
+    most.
+
+    Args:
+        tiled: what comes of tiles, for people, as in "tiles, which ...".
+        notes: a list that others write to as well; a new one by default.
 
     Attributes:
         most: frames at a time, ``None`` while nothing was too much.
-        notes: one sentence for the first time that something was too much.
-
-    Args:
-        notes: a list that others write to as well; a new one by default.
+        side: longest side of tiles in pixels, ``None`` while no frame was too much.
+        notes: a sentence for the first time that a batch was too much, and one for a frame.
     """
 
-    def __init__(self, notes: list[str] | None = None) -> None:
+    def __init__(self, tiled: str, notes: list[str] | None = None) -> None:
         self.most: int | None = None
+        self.side: int | None = None
         self.notes = [] if notes is None else notes
+        self._tiled = tiled
+        self._told: set[str] = set()
 
-    def __call__(self, count: int, work: Callable[[int, int], T]) -> Iterator[T]:
-        """Give ``work(first, end)`` for consecutive parts of ``count`` frames, in order.
+    def __call__(
+        self, count: int, size: tuple[int, int], work: Callable[[int, int, int | None], T]
+    ) -> Iterator[T]:
+        """Give ``work(first, end, side)`` for consecutive parts of ``count`` frames, in order.
+
+        Args:
+            count: frames.
+            size: their height and width.
+            work: done for frames ``first`` to ``end``, in tiles if ``side`` is not ``None``.
 
         Raises:
-            OutOfMemoryError: there is no room for a single frame.
+            OutOfMemoryError: there is no room for a tile of :data:`SMALLEST` pixels.
         """
         first = 0
         while first < count:
-            size = min(count - first, self.most or count)
+            frames = min(count - first, self.most or count)
             try:
-                result = work(first, first + size)
+                result = work(first, first + frames, self.side)
             except OutOfMemoryError as error:
-                if size == 1:
-                    raise
-                self._halve(size, error)
+                if frames > 1:
+                    self._halve(frames, error)
+                else:
+                    self._cut(max(size), error)
             else:
-                first += size
+                first += frames
                 yield result
 
-    def _halve(self, size: int, error: OutOfMemoryError) -> None:
-        first, self.most = self.most is None, size // 2
+    def _halve(self, frames: int, error: OutOfMemoryError) -> None:
+        self.most = frames // 2
+        few = "1 frame" if self.most == 1 else f"{self.most} frames"
+        self._note("batch", error, f"{few} at a time, or fewer if it must")
+
+    def _cut(self, longest: int, error: OutOfMemoryError) -> None:
+        side = -(-min(longest, self.side or longest) // 2)
+        if side < SMALLEST:
+            raise error
+        self.side = side
+        self._note("frame", error, f"tiles of {side} pixels, or smaller if it must, {self._tiled}")
+
+    def _note(self, kind: str, error: OutOfMemoryError, how: str) -> None:
         # The allocator holds on to what it has; a smaller part needs it in other pieces.
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        if first:
-            self.notes.append(
-                f"{error.what[0].upper()}{error.what[1:]}; the run goes on with {self.most} frames "
-                "at a time, or fewer if it must."
-            )
+        if kind not in self._told:
+            self._told.add(kind)
+            said = f"{error.what[0].upper()}{error.what[1:]}"
+            self.notes.append(f"{said}; the run goes on with {how}.")
 
 
 @contextmanager

@@ -96,7 +96,7 @@ def upscaled(
         with clocks.infer.work():
             return upscaler.upscale(frames, format, color)
 
-    distinct = Distinct(enlarge, batch)
+    distinct = Distinct(enlarge, batch, upscaler.reset)
     with ExitStack() as stack:
         decoded = stack.enter_context(
             Prefetch(clocks.decode.pulling(source), depth=_DEPTH, name="decode", counts=_is_batch)

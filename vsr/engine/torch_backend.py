@@ -10,6 +10,7 @@ from vsr.engine.backend import Dtype
 from vsr.engine.fitting import out_of_memory
 from vsr.errors import BackendError
 from vsr.models.registry import load_model, model_spec
+from vsr.models.whole_frame.statistics import Statistics
 from vsr.types import ModelPlan
 
 __all__ = ["TorchBackend"]
@@ -21,14 +22,14 @@ _CUDA_DTYPES: tuple[Dtype, ...] = ("float16", "float32", "bfloat16")
 
 
 class TorchBackend:
-    """See :class:`vsr.engine.backend.Backend`."""
+    """See :class:`vsr.engine.backend.ReplayingBackend`."""
 
     def __init__(self, model: ModelPlan, device: str, dtype: str) -> None:
         self.device = torch.device(device)
         self._loaded = load_model(
             model.name, model.scale, model.weights, device=self.device, dtype=getattr(torch, dtype)
         )
-        self._model: Callable[[torch.Tensor], torch.Tensor] = self._loaded
+        self._model: Callable[..., torch.Tensor] = self._loaded
         self.scale = model.scale
         self.weights_sha256 = self._loaded.weights_sha256
 
@@ -52,7 +53,7 @@ class TorchBackend:
         return tuple(dtype for dtype in preferred if dtype in supported)
 
     @torch.inference_mode()
-    def __call__(self, rgb: torch.Tensor) -> torch.Tensor:
+    def __call__(self, rgb: torch.Tensor, statistics: Statistics | None = None) -> torch.Tensor:
         """Upscale a batch; see the protocol for shapes and ranges.
 
         Raises:
@@ -62,7 +63,7 @@ class TorchBackend:
         size = "x".join(str(n) for n in rgb.shape)
         with out_of_memory(self.device, f"a batch of {size}"):
             try:
-                return self._model(rgb.to(self.device)).float()
+                return self._model(rgb.to(self.device), statistics).float()
             except torch.OutOfMemoryError:
                 raise
             except RuntimeError as error:

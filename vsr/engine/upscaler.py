@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from fractions import Fraction
+from functools import partial
 from pathlib import Path
-from typing import overload
+from typing import TypeVar, overload
 
 import torch
 
 from vsr.engine.backend import open_backend
 from vsr.engine.device import choose_device
 from vsr.engine.fitting import Fitting, out_of_memory
+from vsr.engine.modes import Passes, effect_of_tiles
 from vsr.media.color import batch_to_rgb, from_rgb
 from vsr.models.bicubic import Bicubic
-from vsr.types import Color, FrameBatch, ModelPlan, PixelFormat
+from vsr.types import (
+    Color,
+    ColorRange,
+    FrameBatch,
+    Matrix,
+    Mode,
+    ModelPlan,
+    PixelFormat,
+    pixel_format,
+)
 
 __all__ = ["Upscaler"]
+
+T = TypeVar("T")
+
+#: How tensors are shown to the detector of cuts, which looks at video.
+_VIDEO = pixel_format("yuv444p")
+_VIDEO_COLOR = Color(Matrix.BT709, range=ColorRange.LIMITED)
 
 
 class Upscaler:
@@ -29,6 +48,9 @@ class Upscaler:
             weights file; a :class:`~pathlib.Path` is always a file. ``clean`` by default: frames
             alone do not say what they were compressed with.
         device, backend, dtype: as on the command line; ``auto`` chooses.
+        mode: what the network weights a frame by: ``exact`` all of it, ``paper`` four overlapping
+            quarters, ``lagged`` the frame before: frames must then come in their order, and
+            :meth:`reset` goes between videos.
 
     Raises:
         ModelError: no such model, or its weights cannot be loaded.
@@ -44,9 +66,10 @@ class Upscaler:
         device: str = "auto",
         backend: str = "auto",
         dtype: str = "auto",
+        mode: Mode = "exact",
     ) -> None:
         facts = choose_device(
-            device, backend, model=model, dtype=None if dtype == "auto" else dtype
+            device, backend, model=model, dtype=None if dtype == "auto" else dtype, mode=mode
         )
         if isinstance(weights, Path):
             weights = str(weights.absolute())
@@ -60,8 +83,11 @@ class Upscaler:
         # Alpha is a mask, not a picture: the network would ring on its edges and has never seen
         # one, so it is interpolated.
         self._alpha = Bicubic(scale).to(self._backend.device)
+        self._passes = Passes(model, facts.backend, facts.mode)
         # Some backends have notes of their own: what comes up is told in the order it came up in.
-        self._fitting = Fitting(getattr(self._backend, "notes", None))
+        self._fitting = Fitting(
+            effect_of_tiles(model, facts.backend), getattr(self._backend, "notes", None)
+        )
 
     @property
     def device(self) -> torch.device:
@@ -75,8 +101,12 @@ class Upscaler:
 
     @property
     def notes(self) -> list[str]:
-        """What came up so far: that batches had to be made smaller, say. One sentence each."""
+        """What came up so far: that batches or frames had to be cut, say. One sentence each."""
         return self._fitting.notes
+
+    def reset(self) -> None:
+        """Forget the frames so far: those that follow have nothing to do with them."""
+        self._passes.reset()
 
     @overload
     def __call__(self, frames: torch.Tensor) -> torch.Tensor: ...
@@ -93,33 +123,38 @@ class Upscaler:
             What went in, ``scale`` times as wide and high; float32 RGB is not clamped.
 
         Raises:
-            OutOfMemoryError: the device has no room for a single frame.
+            OutOfMemoryError: the device has no room for a tile of a frame.
         """
         if isinstance(frames, FrameBatch):
             return self.upscale(frames, frames.format, frames.color)
 
-        def enlarge(first: int, end: int) -> torch.Tensor:
+        def enlarge(first: int, end: int, side: int | None) -> torch.Tensor:
             with self._room(frames.shape):
-                return self._backend(frames[first:end].to(self.device, torch.float32))
+                rgb = frames[first:end].to(self.device, torch.float32)
+                return self._passes(self._backend, rgb, side)
 
-        parts = list(self._fitting(len(frames), enlarge))
+        cuts = self._passes.cuts(_shown(frames)) if self._passes.in_sequence else []
+        height, width = frames.shape[2:]
+        parts = list(self._parts(len(frames), (height, width), cuts, enlarge))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     @torch.inference_mode()
     def upscale(self, batch: FrameBatch, format: PixelFormat, color: Color) -> FrameBatch:  # noqa: A002
         """Upscale ``batch`` into planes of ``format`` that mean ``color``, on the CPU.
 
-        A batch that does not fit into the device's memory is done in smaller parts.
+        A batch that does not fit into the device's memory is done in smaller parts, and a frame
+        that does not in tiles.
 
         Raises:
-            OutOfMemoryError: the device has no room for a single frame.
+            OutOfMemoryError: the device has no room for a tile of a frame.
         """
 
-        def enlarge(first: int, end: int) -> list[torch.Tensor]:
+        def enlarge(first: int, end: int, side: int | None) -> list[torch.Tensor]:
             with self._room(batch.planes[0].shape):
-                return self._planes(batch, slice(first, end), format, color)
+                return self._planes(batch, slice(first, end), side, format, color)
 
-        parts = list(self._fitting(len(batch), enlarge))
+        cuts = self._passes.cuts(batch) if self._passes.in_sequence else []
+        parts = list(self._parts(len(batch), (batch.height, batch.width), cuts, enlarge))
         planes = parts[0] if len(parts) == 1 else map(torch.cat, zip(*parts, strict=True))
         return replace(
             batch,
@@ -131,16 +166,31 @@ class Upscaler:
             ready=None,
         )
 
+    def _parts(
+        self,
+        count: int,
+        size: tuple[int, int],
+        cuts: list[bool],
+        work: Callable[[int, int, int | None], T],
+    ) -> Iterator[T]:
+        """Results of ``work`` for ``count`` frames, one by one where they depend on each other."""
+        if not self._passes.in_sequence:
+            yield from self._fitting(count, size, work)
+        for index, cut in enumerate(cuts):
+            self._passes.follow(cut=cut)
+            yield from self._fitting(1, size, partial(_at, index, work))
+
     def _planes(
         self,
         batch: FrameBatch,
         part: slice,
+        side: int | None,
         format: PixelFormat,  # noqa: A002 - the field's own word
         color: Color,
     ) -> list[torch.Tensor]:
         planes = tuple(plane[part].to(self.device, non_blocking=True) for plane in batch.planes)
         rgb, alpha = batch_to_rgb(replace(batch, planes=planes))
-        large = self._backend(rgb)
+        large = self._passes(self._backend, rgb, side)
         large_alpha = None
         if format.alpha and alpha is not None:
             large_alpha = self._alpha(alpha)
@@ -149,3 +199,19 @@ class Upscaler:
     def _room(self, shape: torch.Size) -> AbstractContextManager[None]:
         size = "x".join(str(n) for n in shape)
         return out_of_memory(self.device, f"a batch of {size}")
+
+
+def _at(
+    index: int, work: Callable[[int, int, int | None], T], first: int, end: int, side: int | None
+) -> T:
+    return work(index + first, index + end, side)
+
+
+def _shown(rgb: torch.Tensor) -> FrameBatch:
+    """RGB as a video's frames, whose times mean nothing."""
+    count, _, height, width = rgb.shape
+    planes = from_rgb(rgb.float(), None, _VIDEO, _VIDEO_COLOR)
+    times = tuple(range(count))
+    return FrameBatch(
+        tuple(planes), _VIDEO, width, height, _VIDEO_COLOR, times, (1,) * count, Fraction(1)
+    )

@@ -11,8 +11,9 @@ for rounding. What is folded:
 - the two upsampling tails become one 5x5 convolution (see :mod:`vsr.models.fdiwn_tail`).
 
 Statistics are taken per frame, over the whole frame and in float32, so a batch of frames gives
-what the frames give one by one. Head and tail carry the picture itself and stay float32 when the
-trunk is stored in 16 bits.
+what the frames give one by one; they can also be those of another pass
+(:mod:`vsr.models.whole_frame.statistics`). Head and tail carry the picture itself and stay float32
+when the trunk is stored in 16 bits.
 
 Features are overwritten where they are not needed again: fresh memory costs as much as the
 arithmetic of a layer, and there are thousands of them in a frame.
@@ -39,40 +40,9 @@ from vsr.models.fdiwn import (
     Variant,
 )
 from vsr.models.fdiwn_tail import Tail, bias_of, conv
+from vsr.models.whole_frame.statistics import Statistics, measure
 
 __all__ = ["FdiwnInference"]
-
-
-#: Samples of a channel that are summed in one go: float32 sums of more lose digits.
-_SUMMED = 1 << 14
-
-
-def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and population variance per frame and channel, ``(N, C, 1, 1)`` float32 each.
-
-    As :func:`vsr.models.fdiwn.channel_statistics`, without gradients and eight times as fast on
-    channels_last features: batch normalisation's own kernel takes bands of rows, and bands are
-    joined exactly (Chan, Golub and LeVeque, "Algorithms for computing the sample variance", 1983).
-    """
-    if x.is_cuda:  # its own kernel is fast there, and bands would be thousands of launches
-        variance, mean = torch.var_mean(x.float(), (2, 3), correction=0, keepdim=True)
-        return mean, variance
-    _, channels, height, width = x.shape
-    rows = max(1, _SUMMED // width)
-    # Given running statistics in float32, the kernel answers in float32 whatever x is; with a
-    # momentum of 0 it leaves them alone.
-    running = x.new_zeros((2, channels), dtype=torch.float32)
-    means, variances, shares = [], [], []
-    for top in range(0, height, rows):
-        bands = [frame[None, :, top : top + rows] for frame in x]
-        pairs = [torch.batch_norm_update_stats(b, running[0], running[1], 0.0) for b in bands]
-        means.append(torch.stack([mean for mean, _ in pairs]))
-        variances.append(torch.stack([variance for _, variance in pairs]))
-        shares.append(bands[0].shape[2] / height)
-    band_means, share = torch.stack(means), x.new_tensor(shares, dtype=torch.float32).view(-1, 1, 1)
-    mean = (share * band_means).sum(0)
-    variance = (share * (torch.stack(variances) + (band_means - mean).square())).sum(0)
-    return mean[:, :, None, None], variance[:, :, None, None]
 
 
 def _shuffled(channels: int, groups: int) -> Tensor:
@@ -104,8 +74,8 @@ class _Gate(nn.Module):
         self.register_buffer("offset", offset)
         self.register_buffer("by_mean", by_mean / k if k else torch.zeros_like(by_mean))
 
-    def forward(self, t: Tensor) -> Tensor:
-        mean, variance = _statistics(t)
+    def forward(self, t: Tensor, statistics: Statistics = measure) -> Tensor:
+        mean, variance = statistics(t)
         a = self.slope * torch.rsqrt(variance + self.eps)
         b = self.offset + (self.by_mean - a) * mean
         return torch.addcmul(b.to(t.dtype), a.to(t.dtype), t).sigmoid_().mul_(t)
@@ -129,8 +99,8 @@ class _Wide(nn.Module):
         self.conv = conv(wide.conv.weight[before_shuffle] * k, wide.conv.bias[before_shuffle] * k)
         self.gate = _Gate(wide.attention, before_shuffle, k)
 
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.gate(self.conv(self.reduce(self.expand(x).relu_())))
+    def forward(self, x: Tensor, statistics: Statistics = measure) -> Tensor:
+        out: Tensor = self.gate(self.conv(self.reduce(self.expand(x).relu_())), statistics)
         return out
 
 
@@ -140,8 +110,8 @@ class _Wirw(nn.Module):
         self.wide = _Wide(unit, unit.wide.expand.weight[:, order], order)
         self.skip_scale = unit.skip_scale.item()
 
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.wide(x).add_(x, alpha=self.skip_scale)
+    def forward(self, x: Tensor, statistics: Statistics = measure) -> Tensor:
+        out: Tensor = self.wide(x, statistics).add_(x, alpha=self.skip_scale)
         return out
 
 
@@ -170,10 +140,10 @@ class _DistilledWcrw(nn.Module):
             torch.cat([bias_of(unit.shortcut)[order] * k, torch.zeros(CHANNELS)]),
         )
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, statistics: Statistics = measure) -> tuple[Tensor, Tensor]:
         """The unit's result and the distilled features, both before any activation."""
         shortcut, distilled = self.shortcut_and_distil(x).chunk(2, 1)
-        return self.wide(x).add_(shortcut), distilled
+        return self.wide(x, statistics).add_(shortcut), distilled
 
 
 class _Coefficient(nn.Module):
@@ -198,8 +168,8 @@ class _Coefficient(nn.Module):
         hidden = F.relu(F.linear(value.flatten(1), squeeze, squeeze_bias))
         return torch.sigmoid(F.relu(F.linear(hidden, excite, excite_bias)))
 
-    def forward(self, x: Tensor) -> Tensor:
-        mean, variance = _statistics(x)
+    def forward(self, x: Tensor, statistics: Statistics = measure) -> Tensor:
+        mean, variance = statistics(x)
         deviation = variance.clamp_min(MIN_VARIANCE).sqrt()
         gate = self._gate("mean", mean) + self._gate("deviation", deviation)
         return (0.5 * gate)[:, :, None, None].to(x.dtype)
@@ -242,22 +212,22 @@ class _Wdib(nn.Module):
         self.gate = _Gate(block.attention, order)
         self.out_order = torch.argsort(_shuffled(CHANNELS, 2))[order]
 
-    def forward(self, x: Tensor) -> Tensor:
-        p = F.leaky_relu_(self.wirw1(x), 0.05)
-        a, p_distilled = self.wcrw1(p)
-        b1 = torch.addcmul(x, self.coefficient_a1(a), a)
-        a1 = torch.addcmul(a, self.coefficient_b1(x), x)
+    def forward(self, x: Tensor, statistics: Statistics = measure) -> Tensor:
+        p = F.leaky_relu_(self.wirw1(x, statistics), 0.05)
+        a, p_distilled = self.wcrw1(p, statistics)
+        b1 = torch.addcmul(x, self.coefficient_a1(a, statistics), a)
+        a1 = torch.addcmul(a, self.coefficient_b1(x, statistics), x)
 
-        q = F.leaky_relu_(self.wirw2(b1), 0.05)
-        b, q_distilled = self.wcrw2(q)
-        b2 = torch.addcmul(b, self.coefficient_a2(a1), a1).mul_(q_distilled.sigmoid_())
-        a2 = torch.addcmul(a1, self.coefficient_b2(b), b).mul_(p_distilled.sigmoid_())
+        q = F.leaky_relu_(self.wirw2(b1, statistics), 0.05)
+        b, q_distilled = self.wcrw2(q, statistics)
+        b2 = torch.addcmul(b, self.coefficient_a2(a1, statistics), a1).mul_(q_distilled.sigmoid_())
+        a2 = torch.addcmul(a1, self.coefficient_b2(b, statistics), b).mul_(p_distilled.sigmoid_())
 
-        branch_b = self.wirw4(b2)
-        z = torch.cat([self.wirw3(a2), branch_b], 1)
-        y = self.fuse(z).add_(self.fuse_shortcut(z)).add_(x)
+        branch_b = self.wirw4(b2, statistics)
+        z = torch.cat([self.wirw3(a2, statistics), branch_b], 1)
+        y = self.fuse(z, statistics).add_(self.fuse_shortcut(z)).add_(x)
         y.addcmul_(self.calibrate(z).sigmoid_(), branch_b)
-        out: Tensor = self.gate(y)
+        out: Tensor = self.gate(y, statistics)
         return out
 
 
@@ -283,14 +253,14 @@ class _Fswg(nn.Module):
         self.skip_scale = group.skip_scale.item()
         self.register_buffer("natural", torch.argsort(order3))
 
-    def forward(self, x: Tensor) -> Tensor:
-        o1 = self.wdib1(x)
-        o2 = self.wdib2(o1)
-        o3 = self.wdib3(o2 + self.skip(o1))
+    def forward(self, x: Tensor, statistics: Statistics = measure) -> Tensor:
+        o1 = self.wdib1(x, statistics)
+        o2 = self.wdib2(o1, statistics)
+        o3 = self.wdib3(o2 + self.skip(o1), statistics)
         c1 = self.merge1(torch.cat([o1, o2], 1))
         c2 = self.merge2(torch.cat([c1, o3], 1))
         body = c2.add_(o3).mul_(self.body_scale).index_select(1, self.natural)
-        out: Tensor = body.add_(self.wirw(x), alpha=self.skip_scale)
+        out: Tensor = body.add_(self.wirw(x, statistics), alpha=self.skip_scale)
         return out
 
 
@@ -361,15 +331,19 @@ class FdiwnInference(nn.Module):
             if isinstance(module, nn.Conv2d):
                 module.to(dtype)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, statistics: Statistics = measure) -> Tensor:
         """``(N, 3, H, W)`` RGB in 0..255 to ``(N, 3, scale * H, scale * W)``, not clamped.
 
         Both float32, whatever the trunk is stored as. Any size from 1x1; 8x8 and more is sensible.
+
+        Args:
+            x: frames.
+            statistics: says what the features are weighted by; their own by default.
         """
         x = x.float().contiguous(memory_format=torch.channels_last)
         shifted = x - self.black
         h = self.head(shifted).to(self.trunk_dtype)
-        f = self.trunk(h).float()
+        f = self.trunk(h, statistics).float()
         out: Tensor = self.tail(f, shifted if self.scale == 4 else x)
         return out
 
@@ -378,11 +352,11 @@ class FdiwnInference(nn.Module):
         """What the trunk's weights and features are stored in."""
         return next(self.groups.parameters()).dtype
 
-    def trunk(self, h: Tensor) -> Tensor:
+    def trunk(self, h: Tensor, statistics: Statistics = measure) -> Tensor:
         """The six group steps; see :meth:`vsr.models.fdiwn.Fdiwn.trunk`."""
         first, *middle, last = (self.groups[i] for i in self.order)
-        total: Tensor = first(h)
+        total: Tensor = first(h, statistics)
         for group in middle:
-            total = total + group(total)
-        out: Tensor = total + last(total)
+            total = total + group(total, statistics)
+        out: Tensor = total + last(total, statistics)
         return out

@@ -3,7 +3,9 @@
 Adding a network is one file and one row. Its class is imported when the row is used and has two
 static parts besides being a module: ``state_shapes(name, scale)``, every weight with its shape,
 and ``from_state(name, scale, state)``, which builds it ready to run. If its row names more than
-float32, it also has ``store_trunk_as(dtype)``.
+float32, it also has ``store_trunk_as(dtype)``. If it looks at the whole frame, it takes a
+:data:`~vsr.models.whole_frame.statistics.Statistics` as a second argument and asks it for all it
+wants to know of that.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from torch import Tensor, nn
 from vsr.errors import ModelError
 from vsr.models.sets import locate
 from vsr.models.weights import missing, read_weights, sha256
+from vsr.models.whole_frame.statistics import Statistics
 from vsr.plan.weights import CLEAN
 from vsr.types import is_set_name
 
@@ -137,17 +140,20 @@ class LoadedModel:
         """The model's name in the table."""
         return self.spec.name
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, statistics: Statistics | None = None) -> Tensor:
         """Enlarge a batch of frames; each gives what it gives alone.
 
         Args:
             x: ``(N, 3, H, W)`` RGB, float32, codes of 0..255, on :attr:`device`.
+            statistics: what the features of a network that looks at the whole frame are weighted
+                by, in place of their own.
 
         Returns:
             ``(N, 3, scale * H, scale * W)`` RGB, float32, not clamped.
         """
         with torch.inference_mode():
-            out: Tensor = self.network(x)
+            given = () if statistics is None else (statistics,)
+            out: Tensor = self.network(x, *given)
             return out
 
 

@@ -108,7 +108,7 @@ def _rate(rate: Fraction) -> str:
 
 def _model(plan: Plan) -> str:
     weights = f", weights {plan.model.weights}" if plan.model.weights else ""
-    return f"{plan.model.name} {plan.model.scale}x{weights}"
+    return f"{plan.model.name} {plan.model.scale}x{weights}, mode {plan.mode}"
 
 
 def _device(plan: Plan) -> str:

@@ -22,6 +22,7 @@ from vsr.types import (
     CodecSpec,
     ContainerSpec,
     MediaInfo,
+    Mode,
     ModelPlan,
     Plan,
     Trim,
@@ -34,6 +35,14 @@ __all__ = ["default_preset", "make_plan", "select_video"]
 _DEFAULT_SCALE = 2
 _SCALES = (2, 3, 4)
 _DEFAULT_MODEL = "fdiwn"
+
+#: What each mode means, for the plan.
+_MODES: dict[Mode, str] = {
+    "exact": "asked for: each frame weighted by statistics of the whole of it",
+    "paper": "asked for: four overlapping quarters, each weighted by itself, as in the paper",
+    "lagged": "asked for: each frame weighted by the one before; the first of a segment and those "
+    "behind a cut by themselves",
+}
 
 
 def default_preset(scale: int | None) -> str:
@@ -129,6 +138,7 @@ def make_plan(
     )
     if device.why:
         notes.why("device", device.device, device.why)
+    _explain_mode(request.mode or preset.mode, model, device, notes)
     deinterlace = _deinterlace(video, request.deinterlace or preset.deinterlace or "auto", notes)
     shift = _time_shift(video, request.trim, notes)
     _explain_picture(video, container, notes)
@@ -149,7 +159,8 @@ def make_plan(
         backend=device.backend,
         device=device.device,
         dtype=_dtype(request, preset, device),
-        batch=request.batch or preset.batch or device.frames_a_call(video.width, video.height),
+        batch=_batch(request, preset, device, video.width, video.height),
+        mode=device.mode,
         model=model,
         width=size[0],
         height=size[1],
@@ -238,6 +249,20 @@ def _dtype(
             remedy=f"It computes in {', '.join(device.dtypes)}.",
         )
     return dtype
+
+
+def _batch(request: Request, preset: Preset, device: DeviceFacts, width: int, height: int) -> int:
+    # In lagged mode each frame waits for the one before.
+    if device.mode == "lagged":
+        return 1
+    return request.batch or preset.batch or device.frames_a_call(width, height)
+
+
+def _explain_mode(wished: Mode | None, model: ModelPlan, device: DeviceFacts, notes: Notes) -> None:
+    if device.mode != (wished or "exact"):
+        notes.why("mode", device.mode, f"{model.name} takes no statistics: all modes are the same")
+    elif wished is not None:
+        notes.why("mode", wished, _MODES[wished])
 
 
 def _deinterlace(video: VideoStreamInfo, mode: str, notes: Notes) -> bool:

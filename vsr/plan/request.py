@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from vsr.types import ChromaSite, ColorRange, Matrix, Trim, WeightsFile
+from vsr.types import ChromaSite, ColorRange, Matrix, Mode, Trim, WeightsFile
 
 __all__ = ["MOST_TOGETHER", "DeviceFacts", "Request", "WeightsFacts"]
 
@@ -27,6 +27,7 @@ class Request:
         deinterlace: ``auto`` does it where the source is flagged as interlaced.
         matrix, range, site: how the source's samples are read, whatever its tags say.
         verify: read the result back before it gets its name.
+        mode: as in :class:`vsr.types.Plan`.
     """
 
     source: str
@@ -51,6 +52,7 @@ class Request:
     verify: bool = True
     dtype: Literal["float32", "float16", "bfloat16"] | None = None
     batch: int | None = None
+    mode: Mode | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,7 @@ class DeviceFacts:
         dtypes: storage types the backend has, the preferred one first.
         batch: frames per network call that suit the device, whatever their size.
         batch_pixels: pixels of input that keep the device busy; smaller frames go together.
+        mode: what was wished for, if the model depends on it, else ``exact``.
         why: why this device and reader, one sentence; empty if there is nothing to explain.
     """
 
@@ -71,6 +74,7 @@ class DeviceFacts:
     dtypes: tuple[Literal["float32", "float16", "bfloat16"], ...] = ("float32",)
     batch: int = 1
     batch_pixels: int = 0
+    mode: Mode = "exact"
     why: str = ""
 
     def frames_a_call(self, width: int, height: int) -> int:

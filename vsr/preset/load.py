@@ -6,12 +6,12 @@ import tomllib
 from collections.abc import Callable, Mapping
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from vsr.errors import PresetError
 from vsr.preset.find import find_preset, nearest
 from vsr.preset.preset import Preset, merge
-from vsr.types import PIXEL_FORMATS, is_set_name
+from vsr.types import PIXEL_FORMATS, Mode, is_set_name
 
 __all__ = ["load_preset"]
 
@@ -189,6 +189,7 @@ _KEYS: dict[str, tuple[str, Callable[[object], Any]]] = {
     "encode.options": ("options", _options),
     "run.dtype": ("dtype", _choice("float32", "float16", "bfloat16")),
     "run.batch": ("batch", _integer(1, 64)),
+    "run.mode": ("mode", _choice(*get_args(Mode))),
     "run.strict": ("strict", _flag),
 }
 _SECTIONS = frozenset(key.partition(".")[0] for key in _KEYS if "." in key)

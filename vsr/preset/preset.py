@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
+from vsr.types import Mode
+
 __all__ = ["Preset", "merge"]
 
 
@@ -25,7 +27,7 @@ class Preset:
         bit_depth: bits per sample of the result instead of the source's.
         gop_seconds: longest distance between key frames.
         options: further encoder options, ``(name, value)``.
-        deinterlace, on_resize, strict, dtype, batch: as in :class:`vsr.plan.Request`.
+        deinterlace, on_resize, strict, dtype, batch, mode: as in :class:`vsr.plan.Request`.
     """
 
     name: str = ""
@@ -47,6 +49,7 @@ class Preset:
     strict: bool | None = None
     dtype: Literal["float32", "float16", "bfloat16"] | None = None
     batch: int | None = None
+    mode: Mode | None = None
 
     def quality_at(self, scale: int) -> int | None:
         """The quality wished for at ``scale``; between listed scales the next lower one counts."""

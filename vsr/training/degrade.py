@@ -26,6 +26,8 @@ from vsr.types import ChromaSite, Color, ColorRange, Matrix, pixel_format
 
 __all__ = ["Recording", "VideoDegrade", "draw_recording", "through_codec"]
 
+#: Clips made of a picture, each with settings of its own: photos are few, recordings need not be.
+CLIPS = 3
 #: Frames of a clip: the first is coded by itself, the others from it.
 FRAMES = 4
 #: How far the pan goes from one frame to the next, LR pixels.
@@ -34,8 +36,8 @@ _FORMAT = "yuv420p"
 #: x265 writes beyond its buffers on pictures smaller than its coding tree unit (64), which crashes;
 #: the pan may take a tenth of a side. Smaller ones go through x264.
 X265_LEAST = 72
-#: encoder -> its CRFs from hardly to plainly visible.
-_CRF = {"libx264": (17, 32), "libx265": (20, 34)}
+#: encoder -> its CRFs, around those where compression shows: what looks clean has its own weights.
+_CRF = {"libx264": (20, 34), "libx265": (22, 36)}
 _SPEEDS = ("ultrafast", "veryfast", "fast")
 
 
@@ -61,7 +63,7 @@ class Recording:
 
 
 def draw_recording(rng: np.random.Generator) -> Recording:
-    """One at random: both encoders alike, half of the clips blurred, half of them noisy."""
+    """One at random: both encoders alike, a quarter of the clips blurred, a quarter noisy."""
     encoder = str(rng.choice(list(_CRF)))
     low, high = _CRF[encoder]
     return Recording(
@@ -69,17 +71,17 @@ def draw_recording(rng: np.random.Generator) -> Recording:
         crf=int(rng.integers(low, high + 1)),
         speed=str(rng.choice(_SPEEDS)),
         matrix=(Matrix.SMPTE170M, Matrix.BT709)[int(rng.integers(2))],
-        blur=float(rng.uniform(0.2, 0.8) * (rng.random() < 0.5)),
-        noise=float(rng.uniform(0.5, 4) * (rng.random() < 0.5)),
+        blur=float(rng.uniform(0.2, 0.8) * (rng.random() < 0.25)),
+        noise=float(rng.uniform(0.5, 4) * (rng.random() < 0.25)),
         pan=(int(rng.integers(-_PAN, _PAN + 1)), int(rng.integers(-_PAN, _PAN + 1))),
     )
 
 
 class VideoDegrade:
-    """Makes a compressed clip of an LR picture; see :data:`vsr.training.store.Degrade`.
+    """Makes compressed clips of an LR picture; see :data:`vsr.training.store.Degrade`.
 
     Args:
-        seed: of everything random; with the picture's number it settles the clip.
+        seed: of everything random; with the picture's number it settles the clips.
     """
 
     def __init__(self, seed: int) -> None:
@@ -88,7 +90,7 @@ class VideoDegrade:
     def __call__(
         self, lr: NDArray[np.uint8], number: int
     ) -> Sequence[tuple[NDArray[np.uint8], int, int]]:
-        """Frames of a clip that pans over ``lr``.
+        """Frames of clips that pan over ``lr``, one clip after the other.
 
         Args:
             lr: ``(H, W, 3)`` uint8. number: of the picture.
@@ -99,22 +101,29 @@ class VideoDegrade:
             pan, but never by more than a tenth.
         """
         rng = np.random.default_rng((self._seed, number))
-        how = draw_recording(rng)
-        height, width = lr.shape[:2]
-        if how.encoder == "libx265" and min(height, width) < X265_LEAST:
-            how = replace(how, encoder="libx264")
-        rows, columns = _steps((height, width), how.pan)
-        places = list(zip(_line(rows), _line(columns), strict=True))
-        h = (height - abs(rows) * (FRAMES - 1)) // 2 * 2
-        w = (width - abs(columns) * (FRAMES - 1)) // 2 * 2
-        picture = _blurred(lr, how.blur)
-        frames = []
-        for y, x in places:
-            noise = how.noise * rng.standard_normal((h, w, 3), np.float32)
-            frame = picture[y : y + h, x : x + w] + noise
-            frames.append(np.clip(np.floor(frame + 0.5), 0, 255).astype(np.uint8))
-        decoded = through_codec(np.stack(frames), how)
-        return [(frame, y, x) for frame, (y, x) in zip(decoded, places, strict=True)]
+        return [version for _ in range(CLIPS) for version in _clip(lr, rng)]
+
+
+def _clip(
+    lr: NDArray[np.uint8], rng: np.random.Generator
+) -> Sequence[tuple[NDArray[np.uint8], int, int]]:
+    """One clip; arguments and result as above."""
+    how = draw_recording(rng)
+    height, width = lr.shape[:2]
+    if how.encoder == "libx265" and min(height, width) < X265_LEAST:
+        how = replace(how, encoder="libx264")
+    rows, columns = _steps((height, width), how.pan)
+    places = list(zip(_line(rows), _line(columns), strict=True))
+    h = (height - abs(rows) * (FRAMES - 1)) // 2 * 2
+    w = (width - abs(columns) * (FRAMES - 1)) // 2 * 2
+    picture = _blurred(lr, how.blur)
+    frames = []
+    for y, x in places:
+        noise = how.noise * rng.standard_normal((h, w, 3), np.float32)
+        frame = picture[y : y + h, x : x + w] + noise
+        frames.append(np.clip(np.floor(frame + 0.5), 0, 255).astype(np.uint8))
+    decoded = through_codec(np.stack(frames), how)
+    return [(frame, y, x) for frame, (y, x) in zip(decoded, places, strict=True)]
 
 
 def _steps(size: tuple[int, int], pan: tuple[int, int]) -> tuple[int, int]:

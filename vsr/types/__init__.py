@@ -22,6 +22,7 @@ from vsr.types.media import (
 )
 from vsr.types.plan import (
     EncodePlan,
+    Mode,
     ModelPlan,
     Plan,
     Reason,
@@ -50,6 +51,7 @@ __all__ = [
     "Matrix",
     "MediaInfo",
     "MetricInfo",
+    "Mode",
     "ModelPlan",
     "PixelFormat",
     "Plan",

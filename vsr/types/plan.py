@@ -16,7 +16,21 @@ from vsr.types.media import (
     VideoStreamInfo,
 )
 
-__all__ = ["EncodePlan", "ModelPlan", "Plan", "Reason", "Report", "StageReport", "StreamAction"]
+__all__ = [
+    "EncodePlan",
+    "Mode",
+    "ModelPlan",
+    "Plan",
+    "Reason",
+    "Report",
+    "StageReport",
+    "StreamAction",
+]
+
+
+#: By what of a frame a network that looks at whole frames weights it: all of it, its quarters, or
+#: the frame before.
+Mode = Literal["exact", "paper", "lagged"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +135,7 @@ class Plan:
         overwrite: replace an existing result.
         reasons: why, one entry per choice that somebody could wonder about.
         given_up: what the result will lack, one sentence each; never empty silently.
+        mode: what the network takes its statistics of.
     """
 
     source: str
@@ -152,6 +167,7 @@ class Plan:
     overwrite: bool
     reasons: tuple[Reason, ...]
     given_up: tuple[str, ...]
+    mode: Mode = "exact"
 
 
 @dataclass(frozen=True, slots=True)

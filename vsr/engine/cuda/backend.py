@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from vsr.engine.torch_backend import TorchBackend
 from vsr.errors import BackendError
 from vsr.models.fdiwn_inference import FdiwnInference
 from vsr.models.registry import network_class
+from vsr.models.whole_frame.statistics import Statistics
 from vsr.types import ModelPlan
 
 __all__ = ["CompiledBackend", "CudaBackend", "Kernels"]
@@ -28,7 +29,7 @@ Kernels = Literal["triton", "torch", "compile"]
 
 
 class CudaBackend(TorchBackend):
-    """See :class:`vsr.engine.backend.Backend`.
+    """See :class:`vsr.engine.backend.ReplayingBackend`.
 
     Args:
         model, device, dtype: as for every backend; a CPU is taken too, without graphs, so that all
@@ -55,9 +56,15 @@ class CudaBackend(TorchBackend):
     ) -> None:
         super().__init__(model, device, dtype)
         self.notes: list[str] = []
-        self._model = _exact(self._work(kernels, dtype))
+        self._plain = _exact(self._loaded.network)
+        self._fast = _exact(self._work(kernels, dtype))
         if self.device.type == "cuda" if graphs is None else graphs:
-            self._model = Graphs(self._model, CudaRecorder(), self.notes)
+            self._fast = Graphs(self._fast, CudaRecorder(), self.notes)
+        self._model = self._either
+
+    def _either(self, rgb: Tensor, statistics: Statistics | None) -> Tensor:
+        # Statistics from elsewhere are asked for map by map, which no graph can hold.
+        return self._fast(rgb) if statistics is None else self._plain(rgb, statistics)
 
     def _work(self, kernels: Kernels | None, dtype: str) -> Work:
         net = cast(FdiwnInference, self._loaded.network)
@@ -103,7 +110,7 @@ class CudaBackend(TorchBackend):
         fits = device.startswith("cuda") and issubclass(network_class(model), FdiwnInference)
         return ("float16", "float32", "bfloat16") if fits else ()
 
-    def __call__(self, rgb: Tensor) -> Tensor:
+    def __call__(self, rgb: Tensor, statistics: Statistics | None = None) -> Tensor:
         """Upscale a batch; see the protocol for shapes and ranges.
 
         Raises:
@@ -112,7 +119,7 @@ class CudaBackend(TorchBackend):
         """
         # Kernels are launched on the current device, whatever their tensors are on.
         with torch.cuda.device(self.device if self.device.type == "cuda" else -1):
-            return super().__call__(rgb)
+            return super().__call__(rgb, statistics)
 
 
 class CompiledBackend(CudaBackend):
@@ -130,16 +137,16 @@ class CompiledBackend(CudaBackend):
         return f"{CudaBackend.description(device)}, compiled by torch for each size"
 
 
-def _exact(work: Work) -> Work:
+def _exact(work: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """``work`` with cuDNN held to what results may depend on.
 
     TF32 would round the picture to eleven bits in head and tail. Algorithms chosen by timing may
     differ from run to run, and so would the frames.
     """
 
-    def exact(x: Tensor) -> Tensor:
+    def exact(*inputs: Any) -> Tensor:
         with _cudnn():
-            return work(x)
+            return work(*inputs)
 
     return exact
 

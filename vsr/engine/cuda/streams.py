@@ -5,16 +5,16 @@ those before are computed: its samples come in and become RGB beside the network
 batch's result becomes samples and goes out. Streams wait for each other by events on the device;
 the host waits once a batch, when somebody is about to read the result.
 
-Copies are asynchronous only from and to page-locked memory. torch's allocator of that keeps what is
-given back and hands it out again once the copies that used it are done: a ring whose places are free
-as soon as nobody refers to them, however long a frame is kept.
+Copies are asynchronous only from and to page-locked memory. torch's allocator of that keeps what
+is given back and hands it out again once the copies that used it are done: a ring whose places are
+free as soon as nobody refers to them, however long a frame is kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -70,34 +70,41 @@ class CudaLayer:
         self._device = device
 
     def stream(self) -> torch.cuda.Stream:
+        """See the protocol."""
         made = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         made.wait_stream(self.current())  # weights may be on their way still
         return made
 
     def current(self) -> torch.cuda.Stream:
+        """See the protocol."""
         return torch.cuda.current_stream(self._device)
 
     def on(self, stream: torch.cuda.Stream) -> AbstractContextManager[object]:
+        """See the protocol."""
         return torch.cuda.stream(stream)
 
     def hand_over(
         self, source: torch.cuda.Stream, target: torch.cuda.Stream, tensors: Sequence[Tensor]
     ) -> None:
+        """See the protocol."""
         target.wait_stream(source)
         for tensor in tensors:
             tensor.record_stream(target)
 
     def upload(self, plane: Tensor) -> Tensor:
+        """See the protocol."""
         if plane.device.type == "cpu" and not plane.is_pinned():
             plane = torch.empty_like(plane, pin_memory=True).copy_(plane)
         return plane.to(self._device, non_blocking=True)
 
     def download(self, plane: Tensor) -> Tensor:
+        """See the protocol."""
         held = torch.empty(plane.shape, dtype=plane.dtype, pin_memory=True)
         return held.copy_(plane, non_blocking=True)
 
     def event(self, stream: torch.cuda.Stream) -> torch.cuda.Event:
-        return stream.record_event()
+        """See the protocol."""
+        return cast("torch.cuda.Event", stream.record_event())
 
 
 class Ready:
