@@ -15,6 +15,17 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # There is a worker for each core; more threads than cores make torch several times slower.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+
+def _interpret() -> None:
+    """Without a GPU, Triton's kernels are interpreted: it decides when it is first imported."""
+    import torch
+
+    if not torch.cuda.is_available():
+        os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
+_interpret()
+
 _ROOT = Path(__file__).resolve().parent.parent
 
 

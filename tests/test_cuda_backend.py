@@ -126,7 +126,7 @@ def test_a_batch_that_does_not_fit_is_not_the_graphs_fault() -> None:
     def full(x: Tensor) -> Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    backend._model = Graphs(full, Eager(), backend.notes)
+    backend._fast = Graphs(full, Eager(), backend.notes)
     with pytest.raises(OutOfMemoryError, match="smaller --batch"):
         backend(noise(2, 8, 8))
     assert backend.notes == []
@@ -162,10 +162,10 @@ def test_its_notes_and_the_upscalers_are_told_in_their_order(
             raise torch.OutOfMemoryError("CUDA out of memory")
         return x.repeat_interleave(2, 2).repeat_interleave(2, 3)
 
-    backend._model = small
+    backend._fast = small
     assert upscaler(noise(2, 8, 8)).shape == (2, 3, 16, 16)
     assert upscaler.notes[0] == "first"
-    assert "goes on with 1 frame " in upscaler.notes[1]
+    assert "goes on with 1 frame at a time" in upscaler.notes[1]
 
 
 @pytest.mark.cuda

@@ -99,7 +99,7 @@ BACKENDS: dict[str, str] = {
 
 #: Those whose networks ask for the statistics of their features, so that these can be another
 #: frame's (mode ``lagged``) or the whole frame's in a tile. The others take them as they go.
-REPLAYING = frozenset({"torch", "cuda", "cuda-compile"})
+REPLAYING = frozenset({"torch", "cuda"})
 
 #: What ``auto`` tries, best first.
 AUTO_ORDER: tuple[str, ...] = ("native", "cuda", "torch")

@@ -29,7 +29,7 @@ class TorchBackend:
         self._loaded = load_model(
             model.name, model.scale, model.weights, device=self.device, dtype=getattr(torch, dtype)
         )
-        self._model: Callable[[torch.Tensor], torch.Tensor] = self._loaded
+        self._model: Callable[..., torch.Tensor] = self._loaded
         self.scale = model.scale
         self.weights_sha256 = self._loaded.weights_sha256
 

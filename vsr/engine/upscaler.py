@@ -101,7 +101,7 @@ class Upscaler:
 
     @property
     def notes(self) -> list[str]:
-        """What came up so far: that batches or frames had to be cut. One sentence each."""
+        """What came up so far: that batches or frames had to be cut, say. One sentence each."""
         return self._fitting.notes
 
     def reset(self) -> None:

@@ -159,7 +159,7 @@ def make_plan(
         backend=device.backend,
         device=device.device,
         dtype=_dtype(request, preset, device),
-        batch=_batch(request, preset, device, video),
+        batch=_batch(request, preset, device, video.width, video.height),
         mode=device.mode,
         model=model,
         width=size[0],
@@ -251,10 +251,11 @@ def _dtype(
     return dtype
 
 
-def _batch(request: Request, preset: Preset, device: DeviceFacts, video: VideoStreamInfo) -> int:
-    if device.mode == "lagged":  # each frame waits for the one before
+def _batch(request: Request, preset: Preset, device: DeviceFacts, width: int, height: int) -> int:
+    # In lagged mode each frame waits for the one before.
+    if device.mode == "lagged":
         return 1
-    return request.batch or preset.batch or device.frames_a_call(video.width, video.height)
+    return request.batch or preset.batch or device.frames_a_call(width, height)
 
 
 def _explain_mode(wished: Mode | None, model: ModelPlan, device: DeviceFacts, notes: Notes) -> None:

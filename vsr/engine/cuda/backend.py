@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal, cast
+from importlib.util import find_spec
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -12,7 +13,9 @@ from torch import Tensor
 from vsr.engine.backend import Dtype
 from vsr.engine.cuda.graphs import CudaRecorder, Graphs, Work
 from vsr.engine.cuda.padding import pad_channels
+from vsr.engine.cuda.verified import Verified
 from vsr.engine.torch_backend import TorchBackend
+from vsr.errors import BackendError
 from vsr.models.fdiwn_inference import FdiwnInference
 from vsr.models.registry import network_class
 from vsr.models.whole_frame.statistics import Statistics
@@ -20,17 +23,19 @@ from vsr.types import ModelPlan
 
 __all__ = ["CompiledBackend", "CudaBackend", "Kernels"]
 
-#: What computes the trunk: torch's operations one by one, or those fused by ``torch.compile``.
-Kernels = Literal["torch", "compile"]
+#: What computes the trunk: our fused kernels, torch's operations one by one, or those as
+#: ``torch.compile`` fuses them.
+Kernels = Literal["triton", "torch", "compile"]
 
 
 class CudaBackend(TorchBackend):
-    """See :class:`vsr.engine.backend.Backend`.
+    """See :class:`vsr.engine.backend.ReplayingBackend`.
 
     Args:
         model, device, dtype: as for every backend; a CPU is taken too, without graphs, so that all
             but the recording can be tried out anywhere.
-        kernels: what computes the trunk.
+        kernels: what computes the trunk, and nothing else; by default Triton where it is and the
+            trunk is stored in 16 bits, and torch should that fail.
         graphs: record CUDA graphs; by default where there is CUDA.
 
     Attributes:
@@ -46,19 +51,46 @@ class CudaBackend(TorchBackend):
         device: str,
         dtype: str,
         *,
-        kernels: Kernels = "torch",
+        kernels: Kernels | None = None,
         graphs: bool | None = None,
     ) -> None:
         super().__init__(model, device, dtype)
         self.notes: list[str] = []
+        self._plain = _exact(self._loaded.network)
+        self._fast = _exact(self._work(kernels, dtype))
+        if self.device.type == "cuda" if graphs is None else graphs:
+            self._fast = Graphs(self._fast, CudaRecorder(), self.notes)
+        self._model = self._either
+
+    def _either(self, rgb: Tensor, statistics: Statistics | None) -> Tensor:
+        # Statistics from elsewhere are asked for map by map, which no graph can hold.
+        return self._fast(rgb) if statistics is None else self._plain(rgb, statistics)
+
+    def _work(self, kernels: Kernels | None, dtype: str) -> Work:
         net = cast(FdiwnInference, self._loaded.network)
         pad_channels(net)
-        work: Work = net
         if kernels == "compile":
-            work = torch.compile(net, dynamic=False)
-        self._model = _exact(work)
-        if self.device.type == "cuda" if graphs is None else graphs:
-            self._model = Graphs(self._model, CudaRecorder(), self.notes)
+            return cast(Work, torch.compile(net, dynamic=False))
+        # In float32 there are no tensor cores to feed, and cuDNN does as well.
+        if kernels == "torch" or (kernels is None and dtype == "float32"):
+            return net
+        if find_spec("triton") is None:
+            missing = "Triton is not installed"
+            if kernels == "triton":
+                raise BackendError(missing, remedy="pip install triton")
+            self.notes.append(f"{missing}: torch's own kernels run the network, which are slower.")
+            return net
+        from triton.errors import TritonError
+
+        from vsr.engine.cuda.trunk import FusedNetwork
+
+        return Verified(
+            FusedNetwork(net),
+            net,
+            failures=(RuntimeError, TritonError),
+            notes=self.notes,
+            required=kernels == "triton",
+        )
 
     @staticmethod
     def problem(device: str) -> str | None:
@@ -107,16 +139,16 @@ class CompiledBackend(CudaBackend):
         return f"{CudaBackend.description(device)}, compiled by torch for each size"
 
 
-def _exact(work: Work) -> Work:
+def _exact(work: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """``work`` with cuDNN held to what results may depend on.
 
     TF32 would round the picture to eleven bits in head and tail. Algorithms chosen by timing may
     differ from run to run, and so would the frames.
     """
 
-    def exact(x: Tensor) -> Tensor:
+    def exact(*inputs: Any) -> Tensor:
         with _cudnn():
-            return work(x)
+            return work(*inputs)
 
     return exact
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 import torch.nn.functional as F  # noqa: N812 - what everybody calls it
 from torch import Tensor, nn
@@ -54,9 +52,9 @@ def coefficient_weights(coefficient: form._Coefficient) -> CoefficientWeights:
 
 def narrow(unit: form._Wide) -> Narrow:
     """Expand and reduce of a wide path; inputs of 48 channels are two branches of 24."""
-    expand, reduce = cast(nn.Conv2d, unit.expand), cast(nn.Conv2d, unit.reduce)
+    expand, reduce = unit.expand, unit.reduce
     wide = _power(expand.out_channels)
-    branches = expand.weight.flatten(1).t().split(CHANNELS)
+    branches = _runs(expand.weight.flatten(1).t(), 0)
     stored = reduce.out_channels if reduce.out_channels % 8 == 0 else _UNIT
     low = _power(stored)
     return Narrow(
@@ -72,17 +70,22 @@ def taps(conv: nn.Conv2d) -> Taps:
     """A 3x3 convolution to 24 channels or twice as many."""
     inputs = conv.in_channels if conv.in_channels % 8 == 0 else _UNIT
     filled = -(-inputs // _UNIT) * _UNIT
-    halves = conv.weight.permute(2, 3, 1, 0).flatten(0, 1).split(CHANNELS, 2)
+    halves = _runs(conv.weight.permute(2, 3, 1, 0).flatten(0, 1), 2)
     weights = [F.pad(h, (0, FLAT - CHANNELS, 0, filled - conv.in_channels)) for h in halves]
     bias = conv.weight.new_zeros(conv.out_channels) if conv.bias is None else conv.bias
-    biases = [_columns(half.float(), FLAT) for half in bias.split(CHANNELS)]
+    biases = [_columns(half.float(), FLAT) for half in _runs(bias, 0)]
     return Taps(torch.cat(weights, 2).contiguous(), torch.cat(biases), inputs)
 
 
 def calibration(conv: nn.Conv2d) -> Tensor:
     """A 1x1 convolution of both branches, ``(2, 32, 32)``: branch, input, output."""
-    branches = conv.weight.flatten(1).t().split(CHANNELS)
+    branches = _runs(conv.weight.flatten(1).t(), 0)
     return torch.stack([_filled(branch, FLAT, FLAT) for branch in branches])
+
+
+def _runs(values: Tensor, axis: int) -> tuple[Tensor, ...]:
+    """Runs of 24 channels along an axis."""
+    return values.chunk(values.shape[axis] // CHANNELS, axis)
 
 
 def _power(channels: int) -> int:

@@ -114,7 +114,8 @@ def _launch(
         taps.bias if parts is None else parts,
         height, width, across, shared.tiles, shared.each, shared.programs,
         CHANNELS=taps.channels, CHUNKS=taps.weights.shape[1] // 16, SPLIT=second is not None,
-        ADD=other is not None, MOMENTS=parts is not None, HIGH=MAP[0], WIDE=MAP[1], STAGES=_STAGES, **LAUNCH,
+        ADD=other is not None, MOMENTS=parts is not None, HIGH=MAP[0], WIDE=MAP[1],
+        STAGES=_STAGES, **LAUNCH,
     )  # fmt: skip
 
 

@@ -66,6 +66,7 @@ def narrowed(x, expand, expand_bias, reduce, reduce_bias, E: tl.constexpr, R: tl
 
 @triton.jit
 def reduced(h, dtype: tl.constexpr, reduce, reduce_bias, E: tl.constexpr, R: tl.constexpr):
+    """``reduce(relu(h))`` of ``(P, E)`` float32: ``(P, R)`` float32."""
     wide = tl.arange(0, E)
     narrow = tl.arange(0, R)
     weights = tl.load(reduce + wide[:, None] * R + narrow[None, :])
@@ -75,6 +76,7 @@ def reduced(h, dtype: tl.constexpr, reduce, reduce_bias, E: tl.constexpr, R: tl.
 
 @triton.jit
 def save_narrow(narrow, values, pixel, valid, R: tl.constexpr, NARROW: tl.constexpr):
+    """Store a tile's first ``NARROW`` columns."""
     channel = tl.arange(0, R)
     to = narrow + pixel[:, None] * NARROW + channel[None, :]
     there = valid[:, None] & (channel < NARROW)[None, :]
@@ -88,4 +90,5 @@ def shared_pixels(x: Tensor) -> tuple[Share, int]:
 
 
 def narrow_map(x: Tensor, unit: Narrow) -> Tensor:
+    """Room for the narrow map of ``(N, H, W, C)``."""
     return x.new_empty((*x.shape[:3], unit.channels))

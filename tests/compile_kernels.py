@@ -1,0 +1,75 @@
+"""Compile every kernel that a network launches for a GPU that is not there.
+
+Usage: ``python tests/compile_kernels.py DTYPE``, without ``TRITON_INTERPRET``. Prints a JSON object
+for each kernel: its name, shared memory in bytes, registers, bytes of local memory.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from triton.backends import nvidia
+from triton.backends.compiler import GPUTarget
+from triton.runtime import driver
+from triton.runtime.jit import JITFunction
+
+from vsr.engine.cuda.trunk import FusedNetwork
+from vsr.models.fdiwn import Fdiwn
+from vsr.models.fdiwn_inference import FdiwnInference
+
+#: Hopper: H100, H200.
+TARGET = GPUTarget("cuda", 90, 32)
+TOOL = Path(nvidia.__file__).parent / "bin" / "cuobjdump"
+
+
+def usage(cubin: bytes) -> dict[str, int]:
+    """Registers and local memory of a thread, as the assembler settled them."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        command = [str(TOOL), "--dump-resource-usage", file.name]
+        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = {key: int(n) for key, n in re.findall(r"\b(REG|STACK|LOCAL):(\d+)", told)}
+    return {"registers": found["REG"], "local": found["STACK"] + found["LOCAL"]}
+
+
+def main() -> None:
+    dtype = getattr(torch, sys.argv[1])
+    driver.set_active(
+        SimpleNamespace(
+            get_current_target=lambda: TARGET,
+            get_current_device=lambda: 0,
+            get_current_stream=lambda _=None: 0,
+            get_device_interface=lambda: torch.cuda,
+        )
+    )
+    launch, seen = JITFunction.run, set()
+
+    def compile_only(self: Any, *arguments: Any, warmup: bool, **options: Any) -> Any:
+        compiled = launch(self, *arguments, warmup=True, **options)
+        if compiled.hash not in seen:
+            seen.add(compiled.hash)
+            told = {"kernel": self.__name__, "shared": compiled.metadata.shared}
+            print(json.dumps(told | usage(compiled.asm["cubin"])), flush=True)
+        return compiled
+
+    JITFunction.run = compile_only
+    with torch.inference_mode():
+        for scale in (2, 4):
+            net = FdiwnInference(Fdiwn(scale))
+            net.store_trunk_as(dtype)
+            # Multiples of 16 are compiled apart from other sizes.
+            for size in ((9, 37), (32, 48)):
+                FusedNetwork(net)(torch.zeros(1, 3, *size))
+
+
+if __name__ == "__main__":
+    main()

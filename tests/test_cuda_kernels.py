@@ -1,0 +1,190 @@
+"""Triton's kernels compute what torch does: on a GPU, else in Triton's interpreter on the CPU."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+import torch
+from test_models_fdiwn import _awkward
+from torch import Tensor
+from triton_here import DEVICE, require_triton
+
+from vsr.models.fdiwn import channel_statistics
+from vsr.models.fdiwn_inference import FdiwnInference, _Fswg
+
+require_triton()
+
+from vsr.engine.cuda.kernels import conv, gates, moments, units  # noqa: E402
+from vsr.engine.cuda.pack import coefficient_weights, gate_weights, narrow, taps  # noqa: E402
+from vsr.engine.cuda.trunk import FusedBlock, FusedNetwork, FusedUnit  # noqa: E402
+
+# NumPy, which the interpreter computes with, warns where a sigmoid is 0; hardware does not.
+pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered in exp:RuntimeWarning")
+
+#: Less than a tile, a tile and a bit, two frames of several tiles with odd sides.
+SHAPES = [(1, 1, 1), (1, 9, 17), (2, 13, 21)]
+DTYPES = [torch.float32, torch.float16]
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients() -> object:
+    with torch.inference_mode():
+        yield
+
+
+@pytest.fixture(scope="module")
+def group() -> _Fswg:
+    return cast(_Fswg, FdiwnInference(_awkward("fdiwn", 2)).to(DEVICE).groups[0])
+
+
+@pytest.fixture(scope="module", params=[2, 4], ids=["x2", "x4"])
+def any_group(request: pytest.FixtureRequest) -> _Fswg:
+    """x4 has widths that are no powers of two."""
+    return cast(_Fswg, FdiwnInference(_awkward("fdiwn", request.param)).to(DEVICE).groups[0])
+
+
+def features(
+    shape: tuple[int, int, int], dtype: torch.dtype, channels: int = 24, seed: int = 0
+) -> Tensor:
+    """``(N, H, W, C)``."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn((*shape, channels), generator=generator) * 2 + 1
+    return x.to(DEVICE, dtype)
+
+
+def nchw(x: Tensor) -> Tensor:
+    return x.permute(0, 3, 1, 2).float().contiguous(memory_format=torch.channels_last)
+
+
+def close(result: Tensor, expected: Tensor, dtype: torch.dtype) -> None:
+    """Both ``(N, C, H, W)``; ``dtype`` is what maps and weights are stored in."""
+    digits = 2e-5 if dtype == torch.float32 else 4e-3
+    error = (result.float() - expected).abs().max().item()
+    assert error <= digits * max(1.0, expected.abs().max().item()), error
+
+
+def stored(group: _Fswg, dtype: torch.dtype) -> _Fswg:
+    """Weights rounded to what they are stored in; torch computes with them in float32."""
+    for parameter in group.parameters():
+        parameter.copy_(parameter.to(dtype).float())
+    return group
+
+
+def in_type(unit: object, dtype: torch.dtype) -> object:
+    """Packed parameters with their matrices in ``dtype``."""
+    for name in ("expand", "reduce", "weights"):
+        if isinstance(getattr(unit, name, None), Tensor):
+            object.__setattr__(unit, name, getattr(unit, name).to(dtype))
+    return unit
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_statistics(shape: tuple[int, int, int], dtype: torch.dtype) -> None:
+    x = features(shape, dtype)
+    x[..., 0] = 1000.5  # constant: squares about zero would cancel
+    mean, variance = moments.statistics(x)
+    expected_mean, expected_variance = channel_statistics(nchw(x).double().float())
+    torch.testing.assert_close(mean, expected_mean.flatten(1), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(variance, expected_variance.flatten(1), rtol=1e-5, atol=1e-6)
+    assert torch.equal(variance[:, 0], torch.zeros_like(variance[:, 0]))
+    again, _ = moments.statistics(x)
+    assert torch.equal(mean, again)
+    alone, _ = moments.statistics(x[-1:])
+    assert torch.equal(mean[-1:], alone), "a frame's statistics depend on its batch"
+
+
+def test_statistics_of_more_tiles_than_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vsr.engine.cuda.kernels.grid._MOST_PROGRAMS", 3)
+    x = features((1, 23, 29), torch.float32)
+    shared = moments.moments(x)
+    assert shared.shape[1] == 3
+    mean, variance = moments.statistics(x)
+    expected_mean, expected_variance = channel_statistics(nchw(x))
+    torch.testing.assert_close(mean, expected_mean.flatten(1), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(variance, expected_variance.flatten(1), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_gate_with_what_is_added_to_it(group: _Fswg, dtype: torch.dtype) -> None:
+    t, other = features((2, 9, 17), dtype), features((2, 9, 17), dtype, seed=1)
+    gate = group.wdib1.gate
+    result, parts = units.join(t, gates.gate(moments.moments(t), gate_weights(gate)), other, -0.6)
+    expected = gate(nchw(t).clone()) - 0.6 * nchw(other)
+    close(nchw(result), expected, dtype)
+    again = gates.gate(parts, gate_weights(gate))
+    close(
+        again[:, 1, :24], gates.gate(moments.moments(result), gate_weights(gate))[:, 1, :24], dtype
+    )
+
+
+def test_a_coefficient(group: _Fswg) -> None:
+    x = features((2, 9, 17), torch.float32)
+    for coefficient in (group.wdib1.coefficient_a1, group.wdib2.coefficient_b2):
+        factors = gates.coefficient(moments.moments(x), coefficient_weights(coefficient))
+        expected = coefficient(nchw(x)).flatten(1)
+        torch.testing.assert_close(factors[:, :24], expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_expand_and_reduce(
+    any_group: _Fswg, shape: tuple[int, int, int], dtype: torch.dtype
+) -> None:
+    wide = stored(any_group, dtype).wdib1.wirw1.wide
+    x = features(shape, dtype)
+    unit = in_type(narrow(wide), dtype)
+    same, parts, low = units.enter(x, None, unit)  # type: ignore[arg-type]
+    assert same is x
+    assert low.shape == (*shape, 16)
+    close(nchw(low)[:, :12], wide.reduce(wide.expand(nchw(x)).relu()), dtype)
+    assert torch.equal(low[..., 12:], torch.zeros_like(low[..., 12:]))
+    close(parts.sum(1)[:, 2, 0], torch.full((shape[0],), shape[1] * shape[2]).to(parts), dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_convolutions(group: _Fswg, shape: tuple[int, int, int], dtype: torch.dtype) -> None:
+    block = stored(group, dtype).wdib1
+    low, x, z = (features(shape, dtype, channels) for channels in (16, 24, 48))
+    result, parts = conv.with_moments(low, in_type(taps(block.wirw1.wide.conv), dtype))  # type: ignore[arg-type]
+    close(nchw(result), block.wirw1.wide.conv(nchw(low)[:, :12]), dtype)
+    exact = moments.moments(result)
+    weights = gate_weights(block.gate)
+    torch.testing.assert_close(
+        gates.gate(parts, weights), gates.gate(exact, weights), rtol=1e-4, atol=1e-4
+    )
+    both = block.wcrw1.shortcut_and_distil
+    first, second = conv.split(x, in_type(taps(both), dtype))  # type: ignore[arg-type]
+    expected, distilled = both(nchw(x)).chunk(2, 1)
+    close(nchw(first), expected, dtype)
+    close(nchw(second), distilled.sigmoid(), dtype)
+    summed = conv.add(z, in_type(taps(block.fuse_shortcut), dtype), x)  # type: ignore[arg-type]
+    close(nchw(summed), block.fuse_shortcut(nchw(z)) + nchw(x), dtype)
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 18)])
+def test_a_unit_and_a_block(any_group: _Fswg, shape: tuple[int, int, int]) -> None:
+    group = any_group
+    x = features(shape, torch.float32)
+    unit = FusedUnit(group.wirw)
+    close(nchw(unit(x)), group.wirw(nchw(x)), torch.float32)
+    block = FusedBlock(group.wdib1)
+    same, y, gating = block(x)
+    assert same is x
+    close(nchw(block.gated(y, gating)), group.wdib1(nchw(x)), torch.float32)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_whole_network(dtype: torch.dtype) -> None:
+    net = FdiwnInference(_awkward("fdiwn", 2)).to(DEVICE)
+    picture = torch.rand((1, 3, 7, 8), generator=torch.Generator().manual_seed(1)).to(DEVICE) * 255
+    expected = net(picture)
+    if dtype != torch.float32:
+        net.store_trunk_as(dtype)
+    result = FusedNetwork(net)(picture)
+    # The weights are random, so the picture spans more than codes do.
+    limit = 2e-3 if dtype == torch.float32 else 4e-3 * expected.abs().max().item()
+    assert (result - expected).abs().max().item() <= limit
