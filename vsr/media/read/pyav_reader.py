@@ -12,6 +12,7 @@ import av
 import av.error
 from av.container import InputContainer
 from av.stream import Discard, Stream
+from av.video.codeccontext import VideoCodecContext
 
 from vsr.errors import DecodeError, InputError
 from vsr.media.av_errors import map_av_error
@@ -20,6 +21,7 @@ from vsr.media.read.deinterlace import Deinterlacer
 from vsr.media.read.notes import cut_short
 from vsr.media.read.reader import ReadRequest, ReadStats
 from vsr.media.read.side_packets import SidePackets
+from vsr.media.read.storage import HostStorage, Storage
 from vsr.media.read.timestamps import frame_pts, has_packet_pts
 from vsr.media.source import open_source, video_stream
 from vsr.types import PIXEL_FORMATS, FrameBatch, SidePacket
@@ -82,14 +84,23 @@ class PyAVReader:
     def _open(self) -> None:
         if self._container is not None:
             self._container.close()
-        self._container = open_source(self._request.path)
-        self._stream = video_stream(self._container, self._request.video.index)
         # FFmpeg's default is slice threading, which most files cannot use.
-        self._stream.thread_type = "AUTO"
+        self._container, self._stream, self._decoder = self._source("AUTO")
         self._time_base = self._stream.time_base or self._request.video.time_base
 
+    def _source(self, threads: str) -> tuple[InputContainer, av.VideoStream, VideoCodecContext]:
+        """The file, opened anew, with its stream and what decodes it."""
+        container = open_source(self._request.path)
+        stream = video_stream(container, self._request.video.index)
+        stream.thread_type = threads
+        return container, stream, stream.codec_context
+
+    def _storage(self) -> Storage:
+        """Where decoded frames go."""
+        return HostStorage(self._request, self._stats)
+
     def __iter__(self) -> Iterator[FrameBatch | SidePacket]:
-        batcher = Batcher(self._request, self._stats, self._time_base)
+        batcher = Batcher(self._request, self._stats, self._time_base, self._storage())
         for event in self._part(batcher) if self._request.trim else self._whole():
             if isinstance(event, SidePacket):
                 self._stats.side_packets[event.stream] += 1
@@ -161,7 +172,7 @@ class PyAVReader:
             video_packet = cast("av.Packet[av.VideoStream]", packet)
             promised += frame_pts(video_packet) is not None
             self._packets += packet.size > 0
-            frames = self._decode(video_packet)
+            frames = self._decode(video_packet, self._decoder)
             if frames is None:
                 refused += 1
                 continue
@@ -185,13 +196,12 @@ class PyAVReader:
         frame threads, and the good frames that those still hold are lost. With slice threads the
         decoder holds none.
         """
-        with open_source(self._request.path) as container:
-            stream = video_stream(container, self._request.video.index)
-            stream.thread_type = "SLICE"
+        container, stream, decoder = self._source("SLICE")
+        with container:
             with suppress(av.error.FFmpegError):  # what cannot seek is decoded from the beginning
                 container.seek(last, stream=stream, backward=True)
             for packet in container.demux(stream):
-                frames = self._decode(packet, after=last)
+                frames = self._decode(packet, decoder, after=last)
                 yield from (f for f in frames or () if f.pts is not None and f.pts > last)
 
     def _demuxed(self, wanted: frozenset[int]) -> Iterator[av.Packet[Stream]]:
@@ -228,7 +238,10 @@ class PyAVReader:
                     raise map_av_error(error, self._request.path, "read on", DecodeError) from error
 
     def _decode(
-        self, packet: av.Packet[av.VideoStream], after: int | None = None
+        self,
+        packet: av.Packet[av.VideoStream],
+        decoder: VideoCodecContext,
+        after: int | None = None,
     ) -> list[av.VideoFrame] | None:
         """Frames that are finished with this packet, or ``None``: the decoder refused it.
 
@@ -244,7 +257,7 @@ class PyAVReader:
             )
 
         try:
-            frames = packet.decode()
+            frames = decoder.decode(packet)
         except av.error.FFmpegError:
             self._stats.corrupt_packets += counts(packet.pts)
             return None
