@@ -63,10 +63,7 @@ class TorchBackend:
         size = "x".join(str(n) for n in rgb.shape)
         with out_of_memory(self.device, f"a batch of {size}"):
             try:
-                x = rgb.to(self.device)
-                # A recorded graph or a fused kernel has its own way to the statistics.
-                out = self._model(x) if statistics is None else self._loaded(x, statistics)
-                return out.float()
+                return self._model(rgb.to(self.device), statistics).float()
             except torch.OutOfMemoryError:
                 raise
             except RuntimeError as error:

@@ -113,8 +113,6 @@ class CudaBackend(TorchBackend):
     def __call__(self, rgb: Tensor, statistics: Statistics | None = None) -> Tensor:
         """Upscale a batch; see the protocol for shapes and ranges.
 
-        With ``statistics`` the network runs operation by operation, without a graph.
-
         Raises:
             OutOfMemoryError: the device has no room for this batch.
             BackendError: the device failed.
