@@ -35,14 +35,19 @@ def nodes() -> Iterator[Any]:
     """A head without a CPU, and two nodes with one each."""
     ray = pytest.importorskip("ray", reason="Ray (the extra `ray`) is not installed")
     utils = pytest.importorskip("ray.cluster_utils")
-    head = {"num_cpus": 0, "include_dashboard": False, **_SMALL}
-    cluster = utils.Cluster(initialize_head=True, head_node_args=head)
-    for _ in range(2):
-        cluster.add_node(num_cpus=1, **_SMALL)
-    cluster.wait_for_nodes()
-    yield cluster
-    ray.shutdown()
-    cluster.shutdown()
+    cluster = utils.Cluster()
+    with pytest.MonkeyPatch.context() as patch:
+        # A busy machine takes longer to start a node than Ray waits by default.
+        patch.setenv("RAY_raylet_start_wait_time_s", "180")
+        try:
+            cluster.add_node(num_cpus=0, include_dashboard=False, **_SMALL)
+            for _ in range(2):
+                cluster.add_node(num_cpus=1, **_SMALL)
+            cluster.wait_for_nodes()
+            yield cluster
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
 
 
 @pytest.fixture(scope="module")

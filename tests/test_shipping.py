@@ -14,11 +14,11 @@ import pytest
 from synth import make_clip
 
 from pipelines.distributed.actor import _merged
-from pipelines.distributed.cluster import Cluster
+from pipelines.distributed.cluster import Cluster, node_error
 from pipelines.distributed.collect import Arriving
 from pipelines.distributed.shipping import BLOCK, ShippedFile
 from pipelines.upscale import upscale
-from vsr.errors import DependencyError, UsageError, VerifyError
+from vsr.errors import BackendError, DependencyError, UsageError, VerifyError
 from vsr.media.read.scan import scan_frames
 from vsr.media.source import open_source, read_through
 from vsr.types import Trim
@@ -107,6 +107,13 @@ def test_without_ray_the_remedy_is_its_extra(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(DependencyError, match=r"fdiwn-vsr\[ray\]"):
         Cluster("auto")
+
+
+def test_a_node_without_a_package_is_told_from_one_that_is_lost() -> None:
+    told = node_error(RuntimeError("ModuleNotFoundError: No module named 'av.video'"), "node 1")
+    assert isinstance(told, DependencyError)
+    assert "node 1 cannot import av.video" in str(told)
+    assert isinstance(node_error(RuntimeError("the socket was closed"), "node 1"), BackendError)
 
 
 @pytest.mark.parametrize("others", [{"devices": "cpu:2x1"}, {"resume": False}])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -158,10 +159,10 @@ class Cluster:
 
 def node_error(error: BaseException, who: str) -> BackendError | DependencyError:
     """What happened to something on a node, in our words."""
-    said = str(error)
-    if "ModuleNotFoundError" in said or "No module named" in said:
+    missing = re.search(r"No module named '([\w.]+)'", str(error))
+    if missing is not None:
         return DependencyError(
-            f"{who} cannot import vsr",
+            f"{who} cannot import {missing[1]}",
             remedy="Install the same version of fdiwn-vsr[ray] on all nodes.",
         )
     kind = type(error).__name__
