@@ -1,6 +1,6 @@
 """What the modes and tiles change: PSNR against the whole frame, and against the truth.
 
-Usage: ``python benchmarks/modes.py [CLIP...] [--frames 10] [--weights NAME|FILE]``; by default,
+Usage: ``python benchmarks/modes.py [CLIP...] [--frames 12] [--weights NAME|FILE]``; by default,
 clips of the folder that ``VSR_REFERENCE`` names. Each clip is made ``--width`` pixels wide (the
 truth) and half of that (what the network gets) by MATLAB's bicubic; all in torch, float32.
 
@@ -134,8 +134,8 @@ def mean(values: list[float]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("clip", type=Path, nargs="*")
-    parser.add_argument("--frames", type=int, default=10)
-    parser.add_argument("--width", type=int, default=480, help="of the truth")
+    parser.add_argument("--frames", type=int, default=12)
+    parser.add_argument("--width", type=int, default=320, help="of the truth")
     parser.add_argument("--weights", metavar="NAME|FILE", action="append")
     arguments = parser.parse_args()
     folder = Path(os.environ.get("VSR_REFERENCE", "")) / "clips"
@@ -161,7 +161,7 @@ def main() -> None:
                     shown += [f"{row['most_codes']:.3g}", f"{row['psnr_truth_gain']:+.4f} dB"]
                     shown += [f"{row['cpu_ratio']:.2f}"]
                 print("|", " | ".join(shown), "|", flush=True)
-        kept = record.save("modes", rows).name
+            kept = record.save("modes", rows).name
     print(kept)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from fractions import Fraction
 from typing import Any, get_args
 
@@ -18,6 +19,7 @@ from vsr.metrics import psnr
 from vsr.models.fdiwn import SCALES, Variant
 from vsr.models.fdiwn_inference import FdiwnInference, _Coefficient, _Gate
 from vsr.models.quarters import in_quarters
+from vsr.models.registry import MODELS, ModelSpec, network_class
 from vsr.models.whole_frame.statistics import Area, Record, Replay, join, measure
 from vsr.models.whole_frame.tiles import cut, in_tiles
 from vsr.types import (
@@ -152,6 +154,8 @@ def test_lagged_begins_anew_at_a_cut_and_when_told() -> None:
     assert same == [True, False, False, True, False]
     lagged.reset()
     assert torch.equal(lagged(one[1]), exact(one[1]))
+    smaller = one[2][..., :20, :30]
+    assert torch.equal(lagged(smaller), exact(smaller))
 
 
 def test_lagged_does_not_depend_on_how_frames_arrive() -> None:
@@ -261,6 +265,12 @@ def test_frames_of_a_video_survive_tiles() -> None:
     difference = result.planes[0].int() - whole.planes[0].int()
     assert difference.abs().max().item() <= 1
     assert (difference != 0).float().mean().item() < 1e-3
+
+
+@pytest.mark.parametrize("spec", [spec for spec in MODELS.values() if spec.whole_frame])
+def test_whole_frame_models_ask_for_statistics(spec: ModelSpec) -> None:
+    forward = network_class(spec.name).forward
+    assert list(inspect.signature(forward).parameters) == ["self", "x", "statistics"]
 
 
 def test_a_backend_for_each_mode() -> None:

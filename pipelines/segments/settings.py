@@ -25,18 +25,8 @@ _ENDS = 1 << 20
 
 #: Fields of the plan that decide what the pictures of the result are.
 _FIELDS = (
-    *(
-        "trim",
-        "time_shift",
-        "deinterlace",
-        "on_resize",
-        "reader",
-        "backend",
-        "dtype",
-        "batch",
-        "mode",
-    ),
-    *("width", "height", "sar", "color", "encode", "container"),
+    *("trim", "time_shift", "deinterlace", "on_resize", "reader", "backend", "dtype", "batch"),
+    *("mode", "width", "height", "sar", "color", "encode", "container"),
 )
 
 

@@ -23,7 +23,7 @@ from vsr.models.quarters import in_quarters
 from vsr.models.registry import model_spec
 from vsr.models.whole_frame.statistics import Area, Record, Recorded, Replay, join
 from vsr.models.whole_frame.tiles import in_tiles
-from vsr.types import FrameBatch, Mode
+from vsr.types import FrameBatch, Mode, PixelFormat
 
 __all__ = ["Passes", "effect_of_tiles"]
 
@@ -39,6 +39,7 @@ class Passes:
     def __init__(self, model: str, backend: str, mode: Mode) -> None:
         self._mode = mode
         self._replays = model_spec(model).whole_frame and backend in REPLAYING
+        self._kind: tuple[int, int, PixelFormat] | None = None
         self.reset()
 
     @property
@@ -55,7 +56,14 @@ class Passes:
         self._measured: Recorded | None = None
 
     def cuts(self, batch: FrameBatch) -> list[bool]:
-        """Take the next frames; say for each whether a cut lies before it."""
+        """Take the next frames; say for each whether a cut lies before it.
+
+        Frames of another size or format are another video.
+        """
+        kind = (batch.width, batch.height, batch.format)
+        if kind != self._kind:
+            self.reset()
+            self._kind = kind
         return self._cuts.push(batch)
 
     def follow(self, *, cut: bool) -> None:
