@@ -192,7 +192,8 @@ def test_half_precision_is_near_and_takes_float32_frames(onnx: Any, tmp_path: Pa
     done = export_onnx(str(path), dtype="float16")
     assert done.difference < 0.255
     model = onnx.load(path)
-    types = {
+    ends = (*model.graph.input, *model.graph.output)
+    types = {value.type.tensor_type.elem_type for value in ends}
         value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)
     }
     assert types == {onnx.TensorProto.FLOAT}
