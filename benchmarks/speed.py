@@ -1,6 +1,7 @@
 """Frames per second of the networks alone and of ``vsr.upscale`` as a whole, on this machine.
 
-Usage: ``python benchmarks/speed.py [--size 640x360] [--scale 2] [--frames 4] [--network-only]``.
+Usage: ``python benchmarks/speed.py [--size 640x360] [--scale 2] [--frames 4] [--network-only]
+[--backend NAME ...] [--name NAME]``. Backends that ``auto`` never takes run if they are named.
 Prints a Markdown table. Run it on an otherwise idle machine: it says what the machine does
 meanwhile, nothing more. Where that cannot be had, the CPU's seconds a frame are less disturbed.
 """
@@ -12,7 +13,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import torch
 
 import vsr
 from pipelines.memory import keep_freed_memory
-from vsr.engine.backend import AUTO_ORDER, backend_class
+from vsr.engine.backend import AUTO_ORDER, BACKENDS, backend_class
 from vsr.models.fdiwn import Fdiwn
 from vsr.models.weights import read_weights, shipped_path
 
@@ -52,11 +53,11 @@ def network_rate(
     return 1 / statistics.median(seconds[1:]), statistics.median(busy[1:])
 
 
-def candidates() -> Iterator[tuple[str, str, str]]:
-    """Model, backend and storage type of every row: all that can run here."""
+def candidates(backends: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """Model, backend and storage type of every row: all of these that can run here."""
     device = "cuda:0" if torch.cuda.is_available() else "cpu"
     for model in ("fdiwn", "bicubic"):
-        for backend in AUTO_ORDER:
+        for backend in backends:
             kind = backend_class(backend)
             if kind.problem(device) is None:
                 for dtype in kind.dtypes(model, device):
@@ -85,6 +86,8 @@ def main() -> None:
     parser.add_argument("--scale", type=int, default=2)
     parser.add_argument("--frames", type=int, default=4, help="timed for each row")
     parser.add_argument("--network-only", action="store_true", help="leave vsr.upscale out")
+    parser.add_argument("--backend", action="append", choices=BACKENDS, help="only this, or these")
+    parser.add_argument("--name", default="speed", help="beginning of the result's name")
     arguments = parser.parse_args()
     width, height = (int(n) for n in arguments.size.split("x"))
     scale, frames = arguments.scale, arguments.frames
@@ -105,7 +108,7 @@ def main() -> None:
     )
     upscaled = set()
     with tempfile.TemporaryDirectory() as folder:
-        for model, backend, dtype in candidates():
+        for model, backend, dtype in candidates(arguments.backend or AUTO_ORDER):
             network = vsr.Upscaler(scale, model, backend=backend, dtype=dtype)
             alone, busy = network_rate(network, width, height, frames)
             row = {"model": model, "backend": backend, "dtype": dtype, "network_fps": alone}
@@ -124,7 +127,7 @@ def main() -> None:
             ratios = f"{alone:.3g} | {alone / baseline:.2f} | {busy:.3g} | {row['cpu_ratio']:.2f}"
             print(f"| {name} | {ratios} | {shares} |", flush=True)
             rows.append(row)
-    print(record.save(f"speed-{arguments.size}-x{scale}", rows).name)
+    print(record.save(f"{arguments.name}-{arguments.size}-x{scale}", rows).name)
 
 
 if __name__ == "__main__":

@@ -95,13 +95,15 @@ BACKENDS: dict[str, str] = {
     "cuda": "vsr.engine.cuda.backend:CudaBackend",
     "cuda-compile": "vsr.engine.cuda.backend:CompiledBackend",
     "torch": "vsr.engine.torch_backend:TorchBackend",
+    "onnxruntime": "vsr.engine.onnx.backend:OnnxruntimeBackend",
+    "openvino": "vsr.engine.onnx.backend:OpenvinoBackend",
 }
 
 #: Those whose networks ask for the statistics of their features, so that these can be another
 #: frame's (mode ``lagged``) or the whole frame's in a tile. The others take them as they go.
 REPLAYING = frozenset({"torch", "cuda"})
 
-#: What ``auto`` tries, best first.
+#: What ``auto`` tries, best first; the rest runs if it is asked for by name.
 AUTO_ORDER: tuple[str, ...] = ("native", "cuda", "torch")
 
 

@@ -62,7 +62,8 @@ class Tail(nn.Module):
         self.up = conv(up, bias)
         self.whole = conv(_compose(up, widen), bias + up.sum((2, 3)) @ widen_bias)
 
-    def _exact(self, x: Tensor) -> Tensor:
+    def exact(self, x: Tensor) -> Tensor:
+        """The two 3x3 convolutions: ``(N, C + 3, H, W)`` to ``(N, 3 * scale**2, H, W)``."""
         out: Tensor = self.up(self.widen(x))
         return out
 
@@ -71,10 +72,10 @@ class Tail(nn.Module):
         x = torch.cat([features, picture], 1)
         out = self.whole(x)
         # Three input lines are what one border line depends on.
-        out[:, :, :1] = self._exact(x[:, :, :3])[:, :, :1]
-        out[:, :, -1:] = self._exact(x[:, :, -3:])[:, :, -1:]
-        out[:, :, :, :1] = self._exact(x[:, :, :, :3])[:, :, :, :1]
-        out[:, :, :, -1:] = self._exact(x[:, :, :, -3:])[:, :, :, -1:]
+        out[:, :, :1] = self.exact(x[:, :, :3])[:, :, :1]
+        out[:, :, -1:] = self.exact(x[:, :, -3:])[:, :, -1:]
+        out[:, :, :, :1] = self.exact(x[:, :, :, :3])[:, :, :, :1]
+        out[:, :, :, -1:] = self.exact(x[:, :, :, -3:])[:, :, :, -1:]
         return F.pixel_shuffle(out, self.scale)
 
 
