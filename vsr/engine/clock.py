@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,11 +16,12 @@ T = TypeVar("T")
 
 
 class StageClock:
-    """Adds up the seconds that one stage is at work; one thread works it, any may read it."""
+    """Adds up the seconds that one stage is at work, in whichever threads."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.busy = 0.0
+        self._adding = threading.Lock()
 
     @contextmanager
     def work(self) -> Iterator[None]:
@@ -28,7 +30,9 @@ class StageClock:
         try:
             yield
         finally:
-            self.busy += time.perf_counter() - begun
+            seconds = time.perf_counter() - begun
+            with self._adding:
+                self.busy += seconds
 
     def pulling(self, source: Iterable[T]) -> Iterator[T]:
         """Yield from ``source``, counting only the time it takes to produce each item."""

@@ -140,6 +140,9 @@ def _shown(
     if large is not None and places[0] >= 0 and in_a_row:
         planes = tuple(plane[places[0] : places[-1] + 1] for plane in large.planes)
     else:
+        for batch in (large, before):
+            if batch is not None and batch.ready is not None:
+                batch.ready.synchronize()
         planes = tuple(
             torch.stack([_plane(large, before, place, number) for place in places])
             for number in range(len(template.planes))

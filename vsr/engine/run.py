@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vsr.engine.clock import StageClock, bound_by
 from vsr.engine.distinct import Distinct, Item
@@ -62,6 +62,20 @@ class Upscaled:
         return self._distinct.repeated
 
 
+def _awaited(items: Iterable[Item], clock: StageClock) -> Iterator[Item]:
+    """The items once their frames can be read.
+
+    The network's thread goes on issuing work to a GPU meanwhile; whoever wants the frames waits.
+    """
+    for item in items:
+        if isinstance(item, FrameBatch) and item.ready is not None:
+            with clock.work():
+                item.ready.synchronize()
+            yield replace(item, ready=None)
+        else:
+            yield item
+
+
 def _is_batch(item: object) -> bool:
     return isinstance(item, FrameBatch)
 
@@ -94,7 +108,7 @@ def upscaled(
 
     def enlarge(frames: FrameBatch) -> FrameBatch:
         with clocks.infer.work():
-            return upscaler.upscale(frames, format, color)
+            return upscaler.upscale(frames, format, color, wait=False)
 
     distinct = Distinct(enlarge, batch, upscaler.reset)
     with ExitStack() as stack:
@@ -108,4 +122,4 @@ def upscaled(
         )
         # The network's thread waits for the decoder's: stop the upstream one first.
         stack.callback(decoded.close)
-        yield Upscaled(iter(larger), distinct)
+        yield Upscaled(_awaited(larger, clocks.infer), distinct)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from fractions import Fraction
@@ -13,6 +13,7 @@ from typing import TypeVar, overload
 import torch
 
 from vsr.engine.backend import open_backend
+from vsr.engine.cuda.streams import CudaLayer, Pipeline, Ready
 from vsr.engine.device import choose_device
 from vsr.engine.fitting import Fitting, out_of_memory
 from vsr.engine.modes import Passes, effect_of_tiles
@@ -83,6 +84,9 @@ class Upscaler:
         # Alpha is a mask, not a picture: the network would ring on its edges and has never seen
         # one, so it is interpolated.
         self._alpha = Bicubic(scale).to(self._backend.device)
+        self._pipeline: Pipeline | None = None
+        if self._backend.device.type == "cuda":
+            self._pipeline = Pipeline(CudaLayer(self._backend.device))
         self._passes = Passes(model, facts.backend, facts.mode)
         # Some backends have notes of their own: what comes up is told in the order it came up in.
         self._fitting = Fitting(
@@ -131,7 +135,10 @@ class Upscaler:
         def enlarge(first: int, end: int, side: int | None) -> torch.Tensor:
             with self._room(frames.shape):
                 rgb = frames[first:end].to(self.device, torch.float32)
-                return self._passes(self._backend, rgb, side)
+                network = partial(self._passes, self._backend, side=side)
+                return (
+                    network(rgb) if self._pipeline is None else self._pipeline.alone(rgb, network)
+                )
 
         cuts = self._passes.cuts(_shown(frames)) if self._passes.in_sequence else []
         height, width = frames.shape[2:]
@@ -139,23 +146,46 @@ class Upscaler:
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     @torch.inference_mode()
-    def upscale(self, batch: FrameBatch, format: PixelFormat, color: Color) -> FrameBatch:  # noqa: A002
+    def upscale(
+        self,
+        batch: FrameBatch,
+        format: PixelFormat,  # noqa: A002 - the field's own word
+        color: Color,
+        *,
+        wait: bool = True,
+    ) -> FrameBatch:
         """Upscale ``batch`` into planes of ``format`` that mean ``color``, on the CPU.
 
         A batch that does not fit into the device's memory is done in smaller parts, and a frame
         that does not in tiles.
 
+        Args:
+            batch: the frames.
+            format: of the result's planes.
+            color: what its samples mean.
+            wait: until it can be read; else, on a GPU, its ``ready.synchronize()`` does.
+
         Raises:
+            BackendError: the device failed; without ``wait``, ``ready`` may raise it instead.
             OutOfMemoryError: the device has no room for a tile of a frame.
         """
 
-        def enlarge(first: int, end: int, side: int | None) -> list[torch.Tensor]:
+        def enlarge(
+            first: int, end: int, side: int | None
+        ) -> tuple[list[torch.Tensor], Ready | None]:
             with self._room(batch.planes[0].shape):
                 return self._planes(batch, slice(first, end), side, format, color)
 
         cuts = self._passes.cuts(batch) if self._passes.in_sequence else []
         parts = list(self._parts(len(batch), (batch.height, batch.width), cuts, enlarge))
-        planes = parts[0] if len(parts) == 1 else map(torch.cat, zip(*parts, strict=True))
+        planes, ready = parts[0]
+        if wait or len(parts) > 1:
+            for _, part in parts:
+                if part is not None:
+                    part.synchronize()
+            ready = None
+        if len(parts) > 1:
+            planes = list(map(torch.cat, zip(*(each for each, _ in parts), strict=True)))
         return replace(
             batch,
             planes=tuple(planes),
@@ -163,7 +193,7 @@ class Upscaler:
             width=batch.width * self.scale,
             height=batch.height * self.scale,
             color=color,
-            ready=None,
+            ready=ready,
         )
 
     def _parts(
@@ -187,14 +217,25 @@ class Upscaler:
         side: int | None,
         format: PixelFormat,  # noqa: A002 - the field's own word
         color: Color,
-    ) -> list[torch.Tensor]:
-        planes = tuple(plane[part].to(self.device, non_blocking=True) for plane in batch.planes)
-        rgb, alpha = batch_to_rgb(replace(batch, planes=planes))
-        large = self._passes(self._backend, rgb, side)
-        large_alpha = None
-        if format.alpha and alpha is not None:
-            large_alpha = self._alpha(alpha)
-        return [plane.cpu() for plane in from_rgb(large, large_alpha, format, color)]
+    ) -> tuple[list[torch.Tensor], Ready | None]:
+        def enter(planes: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+            rgb, alpha = batch_to_rgb(replace(batch, planes=tuple(planes)))
+            return [rgb] if alpha is None or not format.alpha else [rgb, alpha]
+
+        def network(small: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+            rgb, *alpha = small
+            return [self._passes(self._backend, rgb, side), *map(self._alpha, alpha)]
+
+        def leave(large: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+            rgb, *alpha = large
+            return from_rgb(rgb, alpha[0] if alpha else None, format, color)
+
+        planes = [plane[part] for plane in batch.planes]
+        if self._pipeline is not None:
+            where = f"{self.device}: a batch of {len(planes[0])}x{batch.height}x{batch.width}"
+            return self._pipeline.planes(planes, enter, network, leave, where)
+        small = enter([plane.to(self.device) for plane in planes])
+        return [plane.cpu() for plane in leave(network(small))], None
 
     def _room(self, shape: torch.Size) -> AbstractContextManager[None]:
         size = "x".join(str(n) for n in shape)

@@ -342,7 +342,8 @@ class FrameBatch:
         durations: N durations in ticks; 0 where the file does not say.
         time_base: seconds per tick.
         first_index: index of the first frame among the frames read, from 0.
-        ready: CUDA event after which the planes may be read; ``None`` on the CPU.
+        ready: CUDA event after which the planes may be read, or for planes that are on their way to
+            the CPU what has such a ``synchronize()``; ``None``: now.
     """
 
     planes: tuple[torch.Tensor, ...]
