@@ -148,6 +148,7 @@ class Reader(Protocol):
 READERS: dict[str, str] = {
     "pyav": "vsr.media.read.pyav_reader:PyAVReader",
     "nvdec": "vsr.media.read.gpu.nvdec:NvdecReader",
+    "dali": "vsr.media.read.gpu.dali:DaliReader",
 }
 
 
