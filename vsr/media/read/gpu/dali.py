@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -157,13 +158,14 @@ class DaliReader:
 
     def _sequences(self) -> Iterator[tuple[torch.Tensor, list[int], list[float]]]:
         """Some frames at a time, without end: ``(F, H, W, 3)``, their numbers and seconds."""
-        from nvidia.dali import fn, types
-        from nvidia.dali.pipeline import Pipeline
-        from nvidia.dali.plugin.pytorch import feed_ndarray
+        # Its stubs know neither its operators' outputs nor its enumerations.
+        dali: Any = import_module("nvidia.dali")
+        feed_ndarray: Any = import_module("nvidia.dali.plugin.pytorch").feed_ndarray
+        types: Any = dali.types
 
         device = torch.device(self._request.device)
         gpu = device.type == "cuda"
-        pipeline = Pipeline(
+        pipeline = dali.pipeline.Pipeline(
             batch_size=1,
             num_threads=1,
             device_id=(device.index or 0) if gpu else None,
@@ -172,7 +174,7 @@ class DaliReader:
         try:
             with pipeline:
                 pipeline.set_outputs(
-                    *fn.experimental.readers.video(
+                    *dali.fn.experimental.readers.video(
                         device="gpu" if gpu else "cpu",
                         filenames=[self._request.path],
                         sequence_length=_SEQUENCE,

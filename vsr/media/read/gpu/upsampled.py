@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vsr.media.color import from_rgb
-from vsr.types import ChromaSite, Color, ColorRange, Matrix, PixelFormat, pixel_format
+from vsr.types import ChromaSite, Color, ColorRange, Matrix, pixel_format
 
 __all__ = ["fold_chroma", "planes_from_rgb", "planes_from_ycbcr"]
 
@@ -52,15 +52,15 @@ def _fold(rows: Tensor) -> Tensor:
 
 
 def planes_from_rgb(picture: Tensor) -> tuple[Tensor, ...]:
-    """Planes Y, U, V of RGB that was made from limited range by BT.601 with repeated chroma.
+    """Planes Y, U, V of RGB that was made from limited range by BT.601.
 
     Args:
         picture: ``(H, W, 3)`` uint8, height and width even.
 
     Returns:
-        ``(H, W)`` and twice ``(H/2, W/2)``, uint8. Within a code, but where the colour lies
-        outside of RGB, which is clipped.
+        ``(H, W)`` and twice ``(H/2, W/2)``, uint8. Luma within a code and chroma close, but where
+        chroma jumps, which is smoothed, and where the colour lies outside of RGB and is clipped.
     """
     rgb = picture.permute(2, 0, 1).to(torch.float32).unsqueeze(0)
-    form: PixelFormat = pixel_format("yuv420p")
-    return tuple(plane[0] for plane in from_rgb(rgb, None, form, _BT601))
+    planes = from_rgb(rgb, None, pixel_format("yuv420p"), _BT601)
+    return tuple(plane[0] for plane in planes)
