@@ -51,16 +51,16 @@ def _fold(rows: Tensor) -> Tensor:
     return (torch.cat([first, right], 1) + torch.cat([left, last], 1)) / 2
 
 
-def planes_from_rgb(picture: Tensor) -> tuple[Tensor, ...]:
-    """Planes Y, U, V of RGB that was made from limited range by BT.601.
+def planes_from_rgb(picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Planes Y, U, V of RGB that was made by BT.601 from limited range and such chroma.
 
     Args:
         picture: ``(H, W, 3)`` uint8, height and width even.
 
     Returns:
-        ``(H, W)`` and twice ``(H/2, W/2)``, uint8. Luma within a code and chroma close, but where
-        chroma jumps, which is smoothed, and where the colour lies outside of RGB and is clipped.
+        ``(H, W)`` and twice ``(H/2, W/2)``, uint8. Luma within one code, chroma within about two,
+        but where the colour lies outside of RGB and was clipped.
     """
     rgb = picture.permute(2, 0, 1).to(torch.float32).unsqueeze(0)
-    planes = from_rgb(rgb, None, pixel_format("yuv420p"), _BT601)
-    return tuple(plane[0] for plane in planes)
+    planes = from_rgb(rgb, None, pixel_format("yuv444p"), _BT601)
+    return planes_from_ycbcr(torch.cat(planes).movedim(0, -1))
