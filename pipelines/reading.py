@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from vsr.media.read.reader import ReadRequest
-from vsr.types import Plan
+from dataclasses import replace
 
-__all__ = ["expected_frames", "read_request"]
+from vsr.media.read.choose import check_reader, choose_reader
+from vsr.media.read.reader import ReadRequest
+from vsr.types import Plan, Reason
+
+__all__ = ["expected_frames", "read_request", "settle_reader"]
 
 
 def read_request(plan: Plan) -> ReadRequest:
@@ -20,6 +23,7 @@ def read_request(plan: Plan) -> ReadRequest:
         on_resize=plan.on_resize,
         side_streams=side,
         color=plan.color,
+        device=plan.device,
     )
 
 
@@ -39,3 +43,19 @@ def expected_frames(plan: Plan) -> int | None:
     if trim.frames is not None:
         total = trim.frames if total is None else min(total, trim.frames)
     return total
+
+
+def settle_reader(plan: Plan, asked: str) -> Plan:
+    """The plan with the reader that ``asked`` means on this machine: a row's name, or ``auto``.
+
+    Raises:
+        UsageError: there is no such reader.
+        BackendError: the one asked for cannot run here, or not read this source.
+    """
+    request = read_request(plan)
+    if asked != "auto":
+        check_reader(asked, request)
+        return replace(plan, reader=asked)
+    name, why = choose_reader(request)
+    reasons = (*plan.reasons, Reason("reader", name, why)) if why else plan.reasons
+    return replace(plan, reader=name, reasons=reasons)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.events import Listener, Progress, Warned
 from pipelines.memory import peak_memory
-from pipelines.reading import expected_frames, read_request
+from pipelines.reading import expected_frames, read_request, settle_reader
 from pipelines.segments.devices import WorkerSpec, parse_devices
 from pipelines.segments.job import run_segmented
 from pipelines.weights import weights_facts
@@ -24,7 +24,7 @@ from vsr.errors import UsageError
 from vsr.media.codecs import CODECS, encoder_problem
 from vsr.media.containers import CONTAINERS
 from vsr.media.probe import probe
-from vsr.media.read.reader import open_reader
+from vsr.media.read.reader import open_reader, reader_class
 from vsr.media.read.timestamps import snap_trim
 from vsr.media.write.writer import Writer
 from vsr.models.registry import MODELS, weights_path
@@ -185,8 +185,10 @@ def plan_upscale(
         dtype=request.dtype or wished.dtype,
         mode=request.mode or wished.mode or "exact",
     )
-    if where["reader"]:
-        facts = replace(facts, reader=where["reader"])
+    reader = where["reader"] or "auto"
+    if reader not in ("auto", facts.reader):
+        reader_class(reader)  # an unknown name is worth no plan
+        facts = replace(facts, reader=reader)
     plan = make_plan(
         info,
         request,
@@ -198,6 +200,9 @@ def plan_upscale(
         usable=encoder_problem,
         device=facts,
     )
+    # On a cluster, what the workers' machines can decode is not known here.
+    if choose is choose_device:
+        plan = settle_reader(plan, reader)
     # Missing or damaged weights are better known now than when the result has been opened.
     weights_path(plan.model.name, plan.model.scale, plan.model.weights)
     return plan

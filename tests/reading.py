@@ -48,7 +48,7 @@ class Result:
         self.durations += batch.durations
         self.sizes.append(len(batch))
         for at in range(len(batch)):
-            self.frames.append([plane[at].numpy() for plane in batch.planes])
+            self.frames.append([plane[at].cpu().numpy() for plane in batch.planes])
 
 
 def request(path: Path, **options: Any) -> ReadRequest:

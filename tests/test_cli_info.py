@@ -17,6 +17,9 @@ from vsr.cli.entry import run
 from vsr.cli.output import clock_text, hang, rate_text, size_text, table, time_text
 from vsr.cli.params import seconds
 from vsr.media.codecs import CODECS
+from vsr.media.read.gpu.dali import DaliReader
+from vsr.media.read.gpu.nvdec import NvdecReader
+from vsr.media.read.reader import READERS
 from vsr.models.registry import MODELS
 from vsr.preset import find_presets, load_preset
 from vsr.preset.text import preset_toml
@@ -220,10 +223,30 @@ def test_doctor_looks_at_every_row(capsys: Captured) -> None:
     named = {(finding["area"], finding["name"]): finding["state"] for finding in findings}
     assert {name for area, name in named if area == "codecs"} == set(CODECS)
     assert {name for area, name in named if area == "models"} == set(MODELS)
+    assert {name for area, name in named if area == "readers"} == set(READERS)
     assert named["readers", "pyav"] == named["backends", "torch"] == named["codecs", "h264"] == "ok"
     assert {finding["state"] for finding in findings} <= {"ok", "absent", "failed"}
     assert code == (8 if "failed" in named.values() else 0)
     assert all(finding["text"] for finding in findings)
+
+
+def test_doctor_says_why_readers_and_encoders_do_not_work(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(NvdecReader, "available", lambda: "torch sees no CUDA device")
+    monkeypatch.setattr(DaliReader, "available", lambda: "DALI is not installed")
+
+    def problem(name: str) -> str | None:
+        return "the GPU has no encoder for it" if CODECS[name].hardware else None
+
+    monkeypatch.setattr("vsr.media.codecs.encoder_problem", problem)
+    run(["doctor"])
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "ok pyav every sample exact" in lines
+    assert "- nvdec torch sees no CUDA device" in lines
+    assert "- dali DALI is not installed" in lines
+    assert "- hevc_nvenc the GPU has no encoder for it" in lines
 
 
 def test_doctor_fails_where_something_essential_does(

@@ -136,9 +136,9 @@ def test_hdr10_reaches_encoders_that_take_it() -> None:
 
 def test_hdr10_is_given_up_aloud_where_the_encoder_was_asked_for() -> None:
     info = media(video(fmt="yuv420p10le", color=PQ, hdr=HDR10))
-    plan = plan_for(info, codec="hevc_nvenc")
+    plan = plan_for(info, codec="vp9")
     assert plan.encode.hdr is None
-    assert "--codec hevc" in plan.given_up[0]
+    assert any("--codec hevc" in sentence for sentence in plan.given_up)
     assert plan.encode.tags.transfer is Transfer.PQ
 
 

@@ -119,12 +119,12 @@ def _ffmpeg() -> Iterator[Finding]:
 
 
 def _readers() -> Iterator[Finding]:
-    from vsr.media.read.reader import READERS
+    from vsr.media.read.reader import READERS, reader_class
 
-    for name, row in READERS.items():
-        module, _, attribute = row.partition(":")
-        problem = getattr(import_module(module), attribute).available()
-        yield _of("readers", name, problem, needed=name == "pyav", works=module)
+    for name in READERS:
+        kind = reader_class(name)
+        works = "every sample exact" if kind.exact else "times exact, samples close"
+        yield _of("readers", name, kind.available(), needed=name == "pyav", works=works)
 
 
 def _backends() -> Iterator[Finding]:

@@ -135,7 +135,7 @@ _OPTIONS = (
         shell_complete=codecs,
         metavar="NAME",
         help="h264, hevc, av1, vp9, prores, ffv1; with an NVIDIA GPU h264_nvenc, hevc_nvenc, "
-        "av1_nvenc.",
+        "av1_nvenc; nvenc for whichever suits, or the CPU's if none can.",
     ),
     _option(
         _ENCODING,

@@ -107,8 +107,10 @@ def codecs(
 ) -> list[CompletionItem]:
     """Codecs that begin so."""
     from vsr.media.codecs import CODECS
+    from vsr.plan.codec import NVENC
 
-    return _beginning(incomplete, ((name, spec.encoder) for name, spec in CODECS.items()))
+    known = [(name, spec.encoder) for name, spec in CODECS.items()]
+    return _beginning(incomplete, [*known, (NVENC, "the GPU's, where it can be")])
 
 
 def models(

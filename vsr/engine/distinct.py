@@ -175,7 +175,13 @@ def _frame(batch: FrameBatch, index: int) -> FrameBatch:
 
 
 def _same(one: FrameBatch, other: FrameBatch) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(one.planes, other.planes, strict=True))
+    pairs = zip(one.planes, other.planes, strict=True)
+    return all(torch.equal(_signed(a), _signed(b)) for a, b in pairs)
+
+
+def _signed(plane: torch.Tensor) -> torch.Tensor:
+    """The same bits as a type of which torch has every operation on every device."""
+    return plane.view(torch.int16) if plane.dtype == torch.uint16 else plane
 
 
 def _together(frames: list[FrameBatch]) -> FrameBatch:
@@ -183,7 +189,10 @@ def _together(frames: list[FrameBatch]) -> FrameBatch:
         return frames[0]
     return replace(
         frames[0],
-        planes=tuple(torch.cat(planes) for planes in zip(*(f.planes for f in frames), strict=True)),
+        planes=tuple(
+            torch.cat([_signed(plane) for plane in planes]).view(planes[0].dtype)
+            for planes in zip(*(f.planes for f in frames), strict=True)
+        ),
         pts=tuple(f.pts[0] for f in frames),
         durations=tuple(f.durations[0] for f in frames),
     )

@@ -119,7 +119,8 @@ _ROWS = (
         alpha=True,
         lossless=True,
     ),
-    # NVENC takes 10 bits in semi-planar or high-bit form; the writer packs them (see encoder.py).
+    # NVENC takes 10 bits in semi-planar or high-bit form; the writer packs them (see arrange.py).
+    # PyAV 18.1 has no way to give it HDR10 metadata.
     CodecSpec(
         name="h264_nvenc",
         codec="h264",
@@ -129,7 +130,7 @@ _ROWS = (
         quality_option="cq",
         quality_range=(1, 51),
         speed_option="preset",
-        hdr10="container",
+        hdr10=None,
         hardware=True,
         max_size=4096,
         even=True,
@@ -143,7 +144,7 @@ _ROWS = (
         quality_option="cq",
         quality_range=(1, 51),
         speed_option="preset",
-        hdr10="container",
+        hdr10=None,
         hardware=True,
         max_size=8192,
         even=True,
@@ -157,7 +158,7 @@ _ROWS = (
         quality_option="cq",
         quality_range=(1, 63),
         speed_option="preset",
-        hdr10="container",
+        hdr10=None,
         hardware=True,
         max_size=8192,
         even=True,
@@ -194,6 +195,12 @@ def encoder_problem(name: str) -> str | None:
         # FFmpeg's answer to a driver library that is not there.
         return f"{spec.encoder} needs NVIDIA's driver (libcuda), which is not installed"
     except av.error.FFmpegError as error:
+        if spec.hardware:
+            # Data centre cards (A100, H100, H200) decode, and have no encoder.
+            return (
+                f"{spec.encoder} does not open ({error.strerror or error}): the GPU has no encoder "
+                "for it, or its driver is too old"
+            )
         return f"{spec.encoder} does not open: {error.strerror or error}"
     return None
 

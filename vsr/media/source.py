@@ -9,6 +9,7 @@ from typing import Any
 
 import av
 import av.error
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 
 from vsr.errors import InputError
@@ -38,8 +39,12 @@ def read_through(path: str, opener: Callable[[], Any]) -> Iterator[None]:
         del _THROUGH[path]
 
 
-def open_source(path: str) -> InputContainer:
+def open_source(path: str, hwaccel: HWAccel | None = None) -> InputContainer:
     """Open ``path`` (a file, or a URL of a protocol that FFmpeg has).
+
+    Args:
+        path: what to open.
+        hwaccel: decode what can be decoded so on a device.
 
     Raises:
         InputError: there is no such file, it is empty, a folder, not a media file, or broken; the
@@ -51,7 +56,7 @@ def open_source(path: str) -> InputContainer:
     try:
         # Tags in an unknown encoding must not make a file unreadable.
         file = path if opener is None else opener()
-        container = av.open(file, "r", metadata_errors="replace")
+        container = av.open(file, "r", metadata_errors="replace", hwaccel=hwaccel)
     except (av.error.FFmpegError, OSError) as error:
         if isinstance(error, av.error.InvalidDataError) and _lacks_moov(path):
             raise InputError(

@@ -12,7 +12,10 @@ from vsr.plan.pixels import bits_lost
 from vsr.preset.find import nearest
 from vsr.types import CodecSpec, ContainerSpec, VideoStreamInfo
 
-__all__ = ["choose_codec", "find_codec"]
+__all__ = ["NVENC", "choose_codec", "find_codec"]
+
+#: The name that asks for the GPU's encoder of whichever codec suits.
+NVENC = "nvenc"
 
 # H.264 level 5.2, the last that hardware decoders commonly have (H.264 table A-1): longest side,
 # macroblocks of a picture, macroblocks per second.
@@ -56,7 +59,9 @@ def choose_codec(
     """The codec of the result.
 
     Args:
-        asked: the codec that request or preset name; it is taken or refused, never replaced.
+        asked: the codec that request or preset name; it is taken or refused, never replaced. With
+            :data:`NVENC`, the codec is chosen, and where its GPU encoder will not do, its CPU
+            encoder takes its place, with the reason among the notes.
         video: the stream that is upscaled.
         size: width and height of the result.
         container: the result's container.
@@ -67,9 +72,14 @@ def choose_codec(
     Raises:
         UsageError: no such codec.
         OutputError: the container cannot hold it, the result is too large for it, or its encoder
-            does not run on this machine.
+            does not run on this machine, or is NVENC and the source HDR10.
     """
-    spec = find_codec(asked, codecs) if asked else _automatic(video, size, container, notes, codecs)
+    if asked == NVENC:
+        spec = _on_gpu(video, size, container, notes, codecs, usable)
+    elif asked:
+        spec = find_codec(asked, codecs)
+    else:
+        spec = _automatic(video, size, container, notes, codecs)
     if container.name not in spec.containers:
         fitting = [s.name for s in codecs.values() if container.name in s.containers]
         raise OutputError(
@@ -89,13 +99,77 @@ def choose_codec(
             where=destination,
             remedy=f"Use --codec {', '.join(larger)}." if larger else "Use a smaller scale.",
         )
+    if spec.hardware and video.hdr is not None:
+        raise OutputError(
+            f"the source is HDR10, whose metadata {spec.encoder} cannot be given",
+            where=destination,
+            remedy=f"Use --codec {' or '.join(_takes_hdr10(container, codecs))}, which run on the "
+            "CPU.",
+        )
     if problem := usable(spec.name):
+        remedy = "Choose another with --codec; `vsr doctor` lists what works here."
+        twin = next((s for s in codecs.values() if s.codec == spec.codec and not s.hardware), None)
+        if spec.hardware and twin:
+            remedy = f"Use --codec {twin.name}, which runs on all cores of the CPU."
         raise OutputError(
             f"{spec.name} cannot be encoded on this machine: {problem}",
             where=destination,
-            remedy="Choose another with --codec; `vsr doctor` lists what works here.",
+            remedy=remedy,
         )
     return spec
+
+
+def _on_gpu(
+    video: VideoStreamInfo,
+    size: tuple[int, int],
+    container: ContainerSpec,
+    notes: Notes,
+    codecs: Mapping[str, CodecSpec],
+    usable: Callable[[str], str | None],
+) -> CodecSpec:
+    """The GPU's encoder of the codec that suits, or else the CPU's, and why."""
+    plain = _automatic(video, size, container, Notes(), codecs)
+    spec = next((s for s in codecs.values() if s.hardware and s.codec == plain.codec), None)
+    if spec is None:
+        problem: str | None = f"there is none for {plain.codec}"
+    elif container.name not in spec.containers:
+        problem = f".{container.name} does not hold it"
+    elif video.hdr is not None:
+        problem = f"HDR10 metadata cannot be given to {spec.encoder}"
+    elif max(size) > spec.max_size:
+        problem = f"{spec.encoder} ends at {spec.max_size}"
+    elif lost := _lacks(video, size, plain, spec):
+        problem = f"{spec.encoder} {lost}"
+    else:
+        problem = usable(spec.name)
+        if problem is None:
+            notes.why("codec", spec.name, "NVENC asked for")
+            return spec
+    notes.why("codec", plain.name, f"no NVENC: {problem}; {plain.encoder} runs on all cores")
+    return plain
+
+
+def _lacks(
+    video: VideoStreamInfo, size: tuple[int, int], plain: CodecSpec, spec: CodecSpec
+) -> str | None:
+    """What the GPU's encoder cannot take that the CPU's can, worded to go behind its name."""
+    name = video.format.name
+    if name in plain.pixel_formats and name not in spec.pixel_formats:
+        return f"does not take {name}"
+    subsampled = video.format.log2_chroma_w or video.format.log2_chroma_h
+    if subsampled and spec.even and not plain.even and (size[0] % 2 or size[1] % 2):
+        return f"does not take odd sizes, and the result is {size[0]}x{size[1]}"
+    return None
+
+
+def _takes_hdr10(container: ContainerSpec, codecs: Mapping[str, CodecSpec]) -> list[str]:
+    return [
+        s.name
+        for s in codecs.values()
+        if container.name in s.containers
+        and s.codec != "h264"  # HDR is not played from it
+        and s.hdr10 not in (None, "container")
+    ]
 
 
 def _automatic(

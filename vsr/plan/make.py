@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from vsr.errors import InputError, OutputError, StrictError, UsageError
-from vsr.plan.codec import choose_codec, find_codec
+from vsr.plan.codec import NVENC, choose_codec, find_codec
 from vsr.plan.color import decide_color
 from vsr.plan.container import container_for, container_options, default_destination
 from vsr.plan.encode import plan_encode
@@ -103,7 +103,7 @@ def make_plan(
         info.path,
         model.scale,
         containers=containers,
-        codec=find_codec(asked_codec, codecs) if asked_codec else None,
+        codec=find_codec(asked_codec, codecs) if asked_codec not in (None, NVENC) else None,
         container=preset.container,
     )
     if Path(destination).resolve() == Path(info.path).resolve():

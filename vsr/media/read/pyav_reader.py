@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
 from types import TracebackType
-from typing import Self, cast
+from typing import ClassVar, Self, cast
 
 import av
 import av.error
@@ -43,6 +43,8 @@ class PyAVReader:
     while a second demuxer collects the other streams' packets (:mod:`vsr.media.read.side_packets`).
     """
 
+    exact: ClassVar[bool] = True
+
     def __init__(self, request: ReadRequest) -> None:
         self._request = request
         self._stats = ReadStats(side_packets=dict.fromkeys(request.side_streams, 0))
@@ -60,6 +62,11 @@ class PyAVReader:
     @classmethod
     def available(cls) -> str | None:
         """``None``: PyAV is a dependency and a CPU is always there."""
+        return None
+
+    @classmethod
+    def problem(cls, request: ReadRequest) -> str | None:  # noqa: ARG003 - others look at it
+        """``None``: whatever could be probed can be read."""
         return None
 
     def __enter__(self) -> Self:

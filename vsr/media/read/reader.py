@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
 from types import TracebackType
-from typing import Literal, Protocol, Self, cast
+from typing import ClassVar, Literal, Protocol, Self, cast
 
 from vsr.errors import BackendError, UsageError
 from vsr.types import Color, FrameBatch, SidePacket, Trim, VideoStreamInfo
 
-__all__ = ["READERS", "ReadRequest", "ReadStats", "Reader", "open_reader"]
+__all__ = ["READERS", "ReadRequest", "ReadStats", "Reader", "open_reader", "reader_class"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,8 @@ class ReadRequest:
         may_be_empty: a part without a single frame is no error.
         every_frame: deinterlace frames that are not flagged as interlaced, too; ``None``: if the
             first frame read is not.
+        device: where the frames are wanted, ``cpu`` or ``cuda:N``. Readers that decode on a CPU
+            give them in its memory all the same.
     """
 
     path: str
@@ -51,6 +53,7 @@ class ReadRequest:
     seek: bool = True
     may_be_empty: bool = False
     every_frame: bool | None = None
+    device: str = "cpu"
 
 
 @dataclass(slots=True)
@@ -92,6 +95,9 @@ class ReadStats:
 class Reader(Protocol):
     """Reads one :class:`ReadRequest`, once, in one thread.
 
+    Attributes:
+        exact: every sample is the one that the standard's decoder gives.
+
     Iteration gives :class:`~vsr.types.FrameBatch` and :class:`~vsr.types.SidePacket`. Frames come
     in presentation order with strictly increasing pts, none is left out, and the decoder is
     drained at the end. Batches may be on any device; :attr:`vsr.types.FrameBatch.ready` then says
@@ -104,6 +110,8 @@ class Reader(Protocol):
         BackendError: the device failed.
     """
 
+    exact: ClassVar[bool]
+
     def __init__(self, request: ReadRequest) -> None: ...
 
     @property
@@ -114,6 +122,14 @@ class Reader(Protocol):
     @classmethod
     def available(cls) -> str | None:
         """``None`` if this reader can run on this machine, else the reason why not."""
+        ...
+
+    @classmethod
+    def problem(cls, request: ReadRequest) -> str | None:
+        """Why it cannot read what ``request`` asks for, or ``None``; no file is opened.
+
+        The reason reads on after a colon.
+        """
         ...
 
     def __enter__(self) -> Self: ...
@@ -131,7 +147,23 @@ class Reader(Protocol):
 #: name -> "module:Class"; imported when named.
 READERS: dict[str, str] = {
     "pyav": "vsr.media.read.pyav_reader:PyAVReader",
+    "nvdec": "vsr.media.read.gpu.nvdec:NvdecReader",
+    "dali": "vsr.media.read.gpu.dali:DaliReader",
 }
+
+
+def reader_class(name: str) -> type[Reader]:
+    """The class of a row, imported now.
+
+    Raises:
+        UsageError: there is no such row.
+    """
+    if name not in READERS:
+        raise UsageError(
+            f"there is no reader called {name!r}", remedy=f"Choose one of {', '.join(READERS)}."
+        )
+    module, _, attribute = READERS[name].partition(":")
+    return cast("type[Reader]", getattr(import_module(module), attribute))
 
 
 def open_reader(name: str, request: ReadRequest) -> Reader:
@@ -139,19 +171,21 @@ def open_reader(name: str, request: ReadRequest) -> Reader:
 
     Raises:
         UsageError: there is no such reader.
-        BackendError: it cannot run on this machine; the error says why.
+        BackendError: it cannot run on this machine, or not read this; the error says why.
     """
-    if name not in READERS:
-        raise UsageError(
-            f"there is no reader called {name!r}", remedy=f"Choose one of {', '.join(READERS)}."
-        )
-    module, _, attribute = READERS[name].partition(":")
-    reader = cast("type[Reader]", getattr(import_module(module), attribute))
+    reader = reader_class(name)
     reason = reader.available()
     if reason is not None:
         raise BackendError(
             f"the reader {name!r} cannot run here: {reason}",
             where=request.path,
             remedy="Choose another reader; `vsr doctor` lists those that work here.",
+        )
+    reason = reader.problem(request)
+    if reason is not None:
+        raise BackendError(
+            f"the reader {name!r} cannot read this: {reason}",
+            where=request.path,
+            remedy="Leave --reader out, or use --reader pyav, which reads everything.",
         )
     return reader(request)

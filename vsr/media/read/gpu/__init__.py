@@ -1,0 +1,1 @@
+"""Readers that decode on a GPU."""
