@@ -194,8 +194,6 @@ def test_half_precision_is_near_and_takes_float32_frames(onnx: Any, tmp_path: Pa
     model = onnx.load(path)
     ends = (*model.graph.input, *model.graph.output)
     types = {value.type.tensor_type.elem_type for value in ends}
-        value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)
-    }
     assert types == {onnx.TensorProto.FLOAT}
     assert any(one.data_type == onnx.TensorProto.FLOAT16 for one in model.graph.initializer)
 
