@@ -14,7 +14,7 @@ from vsr.models.registry import load_model
 
 __all__ = ["NEWEST_OPSET", "OnnxFile", "export_onnx"]
 
-#: Versions of ONNX's operators that files have been written in and read back.
+#: Newest version of ONNX's operators whose nodes are as they are written here.
 NEWEST_OPSET = 21
 _DTYPES = ("float32", "float16")
 

@@ -53,7 +53,7 @@ class _OnnxBackend:
 
     @staticmethod
     def dtypes(model: str, device: str) -> tuple[Dtype, ...]:
-        """Float32 alone: 16-bit features gain nothing in these runtimes on most CPUs."""
+        """Float32 alone; nothing else has been measured."""
         fits = device == "cpu" and issubclass(network_class(model), FdiwnInference)
         return ("float32",) if fits else ()
 

@@ -1,10 +1,10 @@
 """Record what a network computes as the nodes of an ONNX graph.
 
 Neither of torch's exporters is used. On FDIWN's 4,600 operations the one by TorchScript takes
-minutes, and is deprecated since torch 2.9, to be removed; the one by ``torch.export`` takes longer
-still and needs the package ``onnxscript``. The network is straight code of two dozen kinds of
+minutes, and is deprecated since torch 2.9, to be removed; the one by ``torch.export`` took over
+four and needs the package ``onnxscript``. The network is straight code of two dozen kinds of
 operation, none of which depends on the frame's size, so one small frame shows them all:
-:class:`Recorder` watches it pass and writes each down, in a second or two.
+:class:`Recorder` watches it pass and writes each down, in seconds.
 
 That the nodes compute the same is checked afterwards (:mod:`vsr.models.onnx.export`), not assumed.
 """
