@@ -26,6 +26,7 @@ def frames(
     count: int | None = None,
     video_stream: int | None = None,
     reader: str = "pyav",
+    device: str = "cpu",
 ) -> Iterator[FrameBatch]:
     """Every frame of a video, in presentation order, with its timestamp.
 
@@ -40,9 +41,11 @@ def frames(
         count: no more frames than this.
         video_stream: index of the stream; the default one if there are several.
         reader: row of the reader table.
+        device: where frames are wanted, ``cpu`` or ``cuda:N``; ``nvdec`` leaves them there.
 
     Raises:
         InputError: the file cannot be read.
+        BackendError: the reader cannot run here, or not read this file.
     """
     path = str(source)
     info = probe(path)
@@ -56,6 +59,7 @@ def frames(
         batch=batch,
         trim=trim,
         color=decide_color(video, Request(source=path), Notes()),
+        device=device,
     )
     with open_reader(reader, request) as opened:
         for item in opened:

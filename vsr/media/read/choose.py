@@ -30,7 +30,8 @@ def choose_reader(request: ReadRequest) -> tuple[str, str]:
     for name in AUTO_ORDER[:-1]:
         problem = _problem(name, request)
         if problem is None:
-            return name, "its first frame is the CPU's, sample for sample"
+            why = "its first frame is the CPU's, sample for sample"
+            return name, f"{why}; damage inside of pictures would go unseen"
         said.append(f"not {name}: {problem}")
     return AUTO_ORDER[-1], "; ".join(said)
 

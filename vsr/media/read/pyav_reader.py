@@ -147,6 +147,8 @@ class PyAVReader:
                 try:
                     target = wanted - round(seconds / self._time_base)
                     self._open_container.seek(target, stream=self._stream, backward=True)
+                    # The container only knows of its own streams' decoders.
+                    self._decoder.flush_buffers()
                 except av.error.FFmpegError:
                     break
                 frames = self._frames()

@@ -161,7 +161,7 @@ def _cuda_problem() -> str | None:
         av.CodecContext.create("h264", "r", _accelerator("cuda:0"))
     except PermissionError:  # FFmpeg's answer to a driver library that is not there
         return "NVIDIA's video decoder library (libnvcuvid) is not installed"
-    except (av.error.FFmpegError, RuntimeError, NotImplementedError) as error:
+    except (av.error.FFmpegError, RuntimeError) as error:
         return f"FFmpeg cannot use the CUDA device: {error}"
     return None
 
