@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("vsr.cli.commands.train:train", "Train a network on a folder of images."),
     "presets": ("vsr.cli.commands.presets:presets", "List presets, or show one."),
     "weights": ("vsr.cli.commands.weights:weights", "List, check, import and fetch weights."),
+    "bench": ("vsr.cli.commands.bench:bench", "Measure the speed of this machine."),
     "doctor": ("vsr.cli.commands.doctor:doctor", "Show what works on this machine."),
     "completion": ("vsr.cli.commands.completion:completion", "Print a shell completion script."),
 }
