@@ -3,37 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
+from pipelines.bench.machine import machine
 
 RESULTS = Path(__file__).resolve().parent / "results"
-
-
-def machine() -> dict[str, Any]:
-    """What the figures depend on: processor, cores, torch and its threads, GPU if any."""
-    model = platform.processor()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        lines = [line.partition(":")[2].strip() for line in info.read_text().splitlines()
-                 if line.startswith("model name")]  # fmt: skip
-        model = lines[0] if lines else model
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {
-        "cpu": model,
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "gpu": gpu,
-        "load_average": round(os.getloadavg()[0], 2),
-    }
 
 
 def save(name: str, rows: list[dict[str, Any]]) -> Path:

@@ -1,0 +1,1 @@
+"""How fast this machine is, and what limits it: ``vsr bench``."""
