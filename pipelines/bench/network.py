@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 
@@ -58,7 +57,7 @@ def training_form(model: ModelPlan, device: str) -> Fdiwn:
     path = weights_path(model.name, model.scale, model.weights)
     if path is not None:
         net.load_state_dict(read_weights(path))
-    return cast(Fdiwn, net.eval().to(device))
+    return net.eval().to(device)
 
 
 def candidates(model: ModelPlan, device: str) -> tuple[dict[str, Network], list[str]]:

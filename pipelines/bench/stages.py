@@ -78,8 +78,14 @@ def measure_whole(plan: Plan, network_frames: int = 4) -> Whole:
         StageRow(name) for name in ("decode", "to_rgb", "network", "from_rgb", "encode")
     )
     model = plan.model
-    where = {"device": plan.device, "backend": plan.backend, "dtype": plan.dtype}
-    upscaler = Upscaler(model.scale, model.name, model.weights, **where)
+    upscaler = Upscaler(
+        model.scale,
+        model.name,
+        model.weights,
+        device=plan.device,
+        backend=plan.backend,
+        dtype=plan.dtype,
+    )
     batches = _decoded(plan, decode)
     count = sum(len(batch) for batch in batches)
 

@@ -154,7 +154,8 @@ def _record(net: FdiwnInference, opset: int) -> Recorder:
     """
     with torch.inference_mode(mode=False), torch.no_grad():
         x = torch.zeros(1, 3, 8, 8)
-        with Recorder(x, INPUT, opset) as recorder:
+        recorder = Recorder(x, INPUT, opset)
+        with recorder:
             shifted = x - net.black
             picture = shifted if net.scale == 4 else x
             features = net.trunk(net.head(shifted).to(net.trunk_dtype), _moments).float()

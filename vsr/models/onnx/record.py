@@ -31,7 +31,7 @@ __all__ = ["Recorder"]
 _AXES_ARE_INPUT = 18
 
 
-class Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While it is entered, every operation on values that depend on ``x`` becomes nodes.
 
     What does not depend on it (weights, and what is computed of them) becomes constants, equal
@@ -49,7 +49,7 @@ class Recorder(TorchDispatchMode):
     """
 
     def __init__(self, x: Tensor, name: str, opset: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.nodes: list[NodeProto] = []
         self.constants: dict[str, NDArray[Any]] = {}
         self.opset = opset
@@ -198,7 +198,7 @@ def _clamp_min(graph: Recorder, x: Tensor, least: float) -> list[str]:
 
 
 def _split(graph: Recorder, x: Tensor, size: int, axis: int = 0) -> list[str]:
-    sizes = [part.shape[axis] for part in x.split(size, axis)]
+    sizes = [part.shape[axis] for part in torch.split(x, size, axis)]
     inputs = [graph.name(x), graph.constant(np.array(sizes, np.int64))]
     return graph.node("Split", inputs, len(sizes), axis=axis)
 

@@ -32,7 +32,11 @@ def _onnxruntime(content: bytes, threads: int) -> Run:
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     kinds = vars(state).values()
-    raised = tuple(k for k in kinds if isinstance(k, type) and issubclass(k, Exception))
+    raised: tuple[type[Exception], ...] = (
+        RuntimeError,
+        MemoryError,
+        *(k for k in kinds if isinstance(k, type) and issubclass(k, Exception)),
+    )
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = threads
     settings.log_severity_level = 3  # its warnings are about how it optimises
@@ -40,13 +44,13 @@ def _onnxruntime(content: bytes, threads: int) -> Run:
         session = onnxruntime.InferenceSession(
             content, settings, providers=["CPUExecutionProvider"]
         )
-    except (*raised, RuntimeError) as error:
+    except raised as error:
         raise _unusable("onnxruntime", error) from error
 
     def run(x: Tensor) -> Tensor:
         try:
             (result,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
-        except (*raised, RuntimeError, MemoryError) as error:
+        except raised as error:
             raise _failed("onnxruntime", x, error) from error
         return torch.from_numpy(result)
 
