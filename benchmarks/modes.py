@@ -79,7 +79,8 @@ def ways(
     wrong = statistics(network, other)
     yield "statistics of another picture", lambda x: network(x, Replay(wrong)), count
     whole = Passes("fdiwn", "torch", "exact")
-    for side in SIDES:
+    # A tile as large as the frame is the frame.
+    for side in (side for side in SIDES if side < max(other.shape[2:])):
         alone = partial(in_tiles, lambda x, _: network(x), scale=SCALE, side=side)
         yield f"tiles of {side}, own statistics", alone, EVERY
         yield f"tiles of {side}, twice", partial(whole, network, side=side), EVERY
