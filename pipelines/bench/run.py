@@ -136,7 +136,8 @@ def bench_text(bench: Bench) -> str:
         lines.append(
             f"| {row.name} | {row.fps:.3g} | {row.ratio:.2f} | {row.cpu_seconds:.3g} | {work} |"
         )
-    lines += ["", *(f"Left out: {reason}" for reason in bench.left_out)]
+    if bench.left_out:
+        lines += ["", *(f"Left out: {reason}" for reason in bench.left_out)]
     lines += ["", "| stage alone | ms/frame | CPU s/frame |", "|---|---|---|"]
     lines += [
         f"| {row.name} | {row.seconds * 1e3:.1f} | {row.cpu_seconds:.3g} |" for row in whole.stages
