@@ -187,6 +187,7 @@ def test_a_device_that_fails_says_so_to_whoever_waits() -> None:
 
 
 @pytest.mark.cuda
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 def test_cuda_issues_batches_without_waiting() -> None:
     upscaler = Upscaler(2, device="cuda:0")
     plain = Upscaler(2, device="cpu", dtype="float32")

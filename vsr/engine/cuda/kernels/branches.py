@@ -21,7 +21,7 @@ from vsr.engine.cuda.kernels.narrow import (
 __all__ = ["fuse", "weigh"]
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["pixels", "tiles", "each"])
 def _weigh_kernel(
     a1, b, p_weight, q_weight, by_a1, by_b, a2, b2,
     narrow_a, expand_a, expand_bias_a, reduce_a, reduce_bias_a,
@@ -58,7 +58,7 @@ def _weigh_kernel(
         save_narrow(narrow_b, low, pixel, valid, R, NARROW)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["pixels", "tiles", "each"])
 def _fuse_kernel(
     t_a, gates_a, a2, skip_a, t_b, gates_b, b2, skip_b, x, calibrate,
     z, base, narrow, expand, expand_bias, reduce, reduce_bias,

@@ -38,7 +38,7 @@ class Taps:
     channels: int
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["height", "width", "across", "tiles", "each", "programs"])
 def _conv_kernel(
     x, weights, bias, result, second, other, parts,
     height, width, across, tiles, each, programs,

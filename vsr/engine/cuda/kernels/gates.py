@@ -58,7 +58,7 @@ def gated(t, gates, frame, column):
     return t * tl.sigmoid(a[None, :] * t + b[None, :])
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["programs"])
 def _gate_kernel(parts, programs, slope, offset, by_mean, eps, gates):
     frame = tl.program_id(0).to(tl.int64)
     mean, variance = frame_moments(parts, frame, programs, _AT_A_TIME)
@@ -81,7 +81,7 @@ def _mlp(values, squeeze, squeeze_bias, excite, excite_bias, WHICH: tl.constexpr
     return tl.sigmoid(tl.maximum(out + tl.load(excite_bias + WHICH * 32 + column), 0.0))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["programs"])
 def _coefficient_kernel(
     parts, programs, squeeze, squeeze_bias, excite, excite_bias, least, coefficients
 ):

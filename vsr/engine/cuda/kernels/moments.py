@@ -88,7 +88,7 @@ def frame_moments(parts, frame, programs, ROWS: tl.constexpr):
     return whole, squares / count
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["pixels", "tiles", "each", "programs"])
 def _moments_kernel(
     x, parts, pixels, tiles, each, programs, CHANNELS: tl.constexpr, TILE: tl.constexpr
 ):
@@ -111,7 +111,7 @@ def _moments_kernel(
     save_part(parts, frame, program, programs, count, mean, squares)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["programs"])
 def _statistics_kernel(
     parts, means, variances, programs, CHANNELS: tl.constexpr, ROWS: tl.constexpr
 ):

@@ -25,7 +25,7 @@ from vsr.engine.cuda.kernels.narrow import (
 __all__ = ["activate", "enter", "interact", "join"]
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["pixels", "tiles", "each", "programs"])
 def _enter_kernel(
     y, gates, x, narrow, expand, expand_bias, reduce, reduce_bias, parts,
     pixels, tiles, each, programs,
@@ -56,7 +56,7 @@ def _enter_kernel(
         save_part(parts, frame, program, programs, count, mean, squares)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["pixels", "tiles", "each"])
 def _activate_kernel(
     t, gates, x, skip, p, narrow, expand, expand_bias, reduce, reduce_bias,
     pixels, tiles, each,
@@ -78,7 +78,7 @@ def _activate_kernel(
         save_narrow(narrow, low, pixel, valid, R, NARROW)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["pixels", "tiles", "each", "programs"])
 def _join_kernel(
     t, gates, other, scale, result, parts, pixels, tiles, each, programs,
     MOMENTS: tl.constexpr, TILE: tl.constexpr,
@@ -105,7 +105,7 @@ def _join_kernel(
         save_part(parts, frame, program, programs, count, mean, squares)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["pixels", "tiles", "each", "programs"])
 def _interact_kernel(
     x, a, by_a, by_x, b1, a1, narrow, expand, expand_bias, reduce, reduce_bias, parts,
     pixels, tiles, each, programs,
