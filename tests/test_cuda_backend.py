@@ -182,7 +182,7 @@ def test_it_agrees_with_the_cpu(scale: int, dtype: str, share: float) -> None:
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize("kernels", ["torch"])
+@pytest.mark.parametrize("kernels", ["torch", "triton"])
 def test_a_replay_equals_eager(kernels: Kernels) -> None:
     plan = ModelPlan("fdiwn", 2)
     graphs = CudaBackend(plan, "cuda:0", "float16", kernels=kernels)
