@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test lint bench check-speed clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -55,6 +55,9 @@ lint: setup  ## check style, types and the floors between modules
 
 bench: setup  ## measure frames per second on this machine
 	$(BIN)/python benchmarks/speed.py $(ARGS)
+
+check-speed: setup  ## fail if the network has become slower against its baseline
+	$(BIN)/python benchmarks/check_speed.py
 
 clean:  ## remove what was built here, .venv included
 	rm -rf $(VENV) build dist demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
