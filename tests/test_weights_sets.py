@@ -45,9 +45,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of what ships, to be changed."""
+    """A copy of the clean set as it ships, to be changed."""
     folder = tmp_path / "package"
-    shutil.copytree(FOLDER, folder)
+    shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("*_video.safetensors"))
+    manifest = folder / "SHA256SUMS"
+    kept = [line for line in manifest.read_text().splitlines() if "_video." not in line]
+    manifest.write_text("\n".join([*kept, ""]))
     monkeypatch.setattr("vsr.models.weights.FOLDER", folder)
     monkeypatch.setattr("vsr.models.sets.FOLDER", folder)
     monkeypatch.setattr("vsr.models.sets.MANIFEST", folder / "SHA256SUMS")

@@ -28,8 +28,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "presets": ("vsr.cli.commands.presets:presets", "List presets, or show one."),
     "weights": ("vsr.cli.commands.weights:weights", "List, check, import and fetch weights."),
     "export": ("vsr.cli.commands.export:export", "Write a network as an ONNX file."),
-    "bench": ("vsr.cli.commands.bench:bench", "Measure the speed of this machine."),
-    "doctor": ("vsr.cli.commands.doctor:doctor", "Show what works on this machine."),
+    "bench": ("vsr.cli.commands.machine.bench:bench", "Measure the speed of this machine."),
+    "doctor": ("vsr.cli.commands.machine.doctor:doctor", "Show what works on this machine."),
     "completion": ("vsr.cli.commands.completion:completion", "Print a shell completion script."),
 }
 
