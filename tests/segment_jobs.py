@@ -34,10 +34,10 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, pts: int, error: BaseException) -> 
     original = Upscaler.upscale
     armed = [True]
 
-    def failing(self: Upscaler, batch: FrameBatch, *rest: Any) -> FrameBatch:
+    def failing(self: Upscaler, batch: FrameBatch, *rest: Any, **how: Any) -> FrameBatch:
         if armed and batch.pts[-1] >= pts:
             armed.clear()
             raise error
-        return original(self, batch, *rest)
+        return original(self, batch, *rest, **how)
 
     monkeypatch.setattr(Upscaler, "upscale", failing)

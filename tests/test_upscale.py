@@ -114,10 +114,10 @@ def test_a_failure_in_the_middle_leaves_nothing(
     result.write_bytes(b"somebody's file")
     original = Upscaler.upscale
 
-    def failing(self: Upscaler, batch: FrameBatch, *rest: Any) -> FrameBatch:
+    def failing(self: Upscaler, batch: FrameBatch, *rest: Any, **how: Any) -> FrameBatch:
         if batch.first_index == 5:
             raise ModelError("broken on purpose")
-        return original(self, batch, *rest)
+        return original(self, batch, *rest, **how)
 
     monkeypatch.setattr(Upscaler, "upscale", failing)
     with pytest.raises(ModelError, match="broken on purpose"):
