@@ -98,7 +98,7 @@ def test_a_node_that_is_killed_in_the_middle_is_survived(
             told.append(event.message)
             return
         busy = [worker for worker in running[0]._workers if worker.frames]
-        if busy and not told:
+        if busy and "killed" not in told:
             told.append("killed")
             name = busy[0].place.node
             node = next(n for n in nodes.worker_nodes if n.node_id == name)
@@ -111,8 +111,8 @@ def test_a_node_that_is_killed_in_the_middle_is_survived(
     finally:
         nodes.add_node(num_cpus=1, **_SMALL)
         nodes.wait_for_nodes()
-    assert told[0] == "killed"
-    assert "is lost" in told[1]
+    # A busy machine may have been told before that no worker has begun yet.
+    assert "is lost" in told[told.index("killed") + 1]
     assert report.frames_out == 160
     assert_same(tmp_path / "out.mp4", whole, "a:0")
 
