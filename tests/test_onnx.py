@@ -28,7 +28,7 @@ from vsr.models.weights import sha256
 from vsr.types import ModelPlan
 
 #: Within this of torch in float32, in codes of 0..255.
-EXACT = 2e-3
+EXACT = 1e-3
 
 
 @pytest.fixture(params=sorted(RUNTIMES))

@@ -85,6 +85,7 @@ def measure_whole(plan: Plan, network_frames: int = 4) -> Whole:
         device=plan.device,
         backend=plan.backend,
         dtype=plan.dtype,
+        mode=plan.mode,
     )
     batches = _decoded(plan, decode)
     count = sum(len(batch) for batch in batches)

@@ -64,6 +64,8 @@ def _openvino(content: bytes, threads: int) -> Run:
         "INFERENCE_NUM_THREADS": threads,
         # By default it may take bfloat16 where the processor has it: 0.05 dB.
         "INFERENCE_PRECISION_HINT": "f32",
+        # By default it may rescale and reorder in ways that cost the last digits.
+        "EXECUTION_MODE_HINT": "ACCURACY",
     }
     try:
         core = openvino.Core()
