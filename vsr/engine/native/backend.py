@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vsr.engine.backend import Dtype
-from vsr.engine.native.library import Network, Run, library, problem
+from vsr.engine.native.library import Network, Run, amx_problem, library, problem
 from vsr.engine.native.pack import pack_trunk
 from vsr.models.fdiwn_inference import FdiwnInference
 from vsr.models.registry import load_model, network_class
@@ -25,8 +25,8 @@ _REACH = 2
 class NativeBackend:
     """See :class:`vsr.engine.backend.Backend`.
 
-    Arithmetic and statistics are float32; ``dtype`` is what maps are stored as in between. As many
-    threads compute as torch would use.
+    Statistics are float32; ``dtype`` is what maps are stored as in between. Products are float32
+    too, but for bfloat16's, which AMX computes. As many threads compute as torch would use.
     """
 
     def __init__(self, model: ModelPlan, device: str, dtype: str) -> None:
@@ -35,7 +35,7 @@ class NativeBackend:
         self.scale = model.scale
         self.weights_sha256 = self._loaded.weights_sha256
         self._net = cast(FdiwnInference, self._loaded.network)
-        self._library = library()
+        self._library = library(bfloat16=dtype == "bfloat16")
         self._trunk = Network(self._library, pack_trunk(self._net))
         self._half = dtype == "float16"
 
@@ -48,15 +48,19 @@ class NativeBackend:
 
     @staticmethod
     def dtypes(model: str, device: str) -> tuple[Dtype, ...]:
-        """Half precision first: it halves the memory and costs less than 0.001 dB."""
-        fits = device == "cpu" and issubclass(network_class(model), FdiwnInference)
-        return ("float16", "float32") if fits else ()
+        """The fastest first: bfloat16 costs less than 0.01 dB, half precision than 0.001."""
+        if device != "cpu" or not issubclass(network_class(model), FdiwnInference):
+            return ()
+        if amx_problem() is None:
+            return ("bfloat16", "float16", "float32")
+        return ("float16", "float32")
 
     @staticmethod
     def description(device: str) -> str:
-        """How it runs, for people: the instruction set that was chosen."""
+        """How it runs, for people: the instruction sets that were chosen."""
         found = library()
-        return f"on {device} with {found.name}, {found.lanes} floats a vector"
+        said = f"on {device} with {found.name}, {found.lanes} floats a vector"
+        return said if amx_problem() else f"{said}; bfloat16 with AMX"
 
     @torch.inference_mode()
     def __call__(self, rgb: Tensor) -> Tensor:
