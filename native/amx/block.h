@@ -36,7 +36,7 @@ class Stages {
   // returned. source(y, own) gives the line's samples for each.
   template <size_t N, class Source>
   std::array<Gate, N> wide(const std::array<const Wide*, N>& units, const std::array<Map*, N>& to,
-                           Source&& source) {
+                           std::initializer_list<Map*> maps, Source&& source) {
     const int pairs = units[0]->reduce.outputs / 2;
     const auto reduced = [=](size_t unit) {
       return At{static_cast<int>(unit) * section_rows(pairs), pairs};
@@ -50,6 +50,7 @@ class Stages {
       };
     };
     worker_.convolutions(
+        maps,
         [&](int y, Cell* line, bool own) {
           const std::array<Samples, N> samples = source(y, own);
           for (size_t unit = 0; unit < N; ++unit)
@@ -72,9 +73,10 @@ class Stages {
 
   // A WCRW's wide path, before its gate, whose values are returned: to = wide(remaining half of p),
   // p = leaky(gate(t) + base * skip). p takes t's place, distilled half first.
-  // base(y) gives a function from a channel to one from a place to samples.
+  // base(y, channel) gives a function from a place to samples, of `maps`.
   template <class Base>
-  Gate distil(const DistilledWcrw& unit, const Gate& gate, float skip, Map& t, Map& to, Base&& base) {
+  Gate distil(const DistilledWcrw& unit, const Gate& gate, float skip, Map& t, Map& to,
+              std::initializer_list<Map*> maps, Base&& base) {
     const auto half = [&](int y, int channel) {
       const ChannelGate gated(gate, channel);
       const auto rest = base(y, channel);
@@ -91,17 +93,19 @@ class Stages {
       if (own) keep(p, t, y);
       return std::array{samples_of(geometry_, p, kPairs / 2)};
     };
-    return wide<1>({&unit.wide}, {&to}, source)[0];
+    return wide<1>({&unit.wide}, {&to}, maps, source)[0];
   }
 
   // Sums a WCRW up: what it gives, gate(wide) + shortcut(remaining half), takes the place of `wide`
   // and is summed in set 0; the distilled half's convolution takes that of p. second(y, spot, result)
   // is summed in set 1 if there are two.
   template <int Sets, class Second>
-  void sum_up(const DistilledWcrw& unit, const Gate& gate, Map& p, Map& wide, Second&& second) {
+  void sum_up(const DistilledWcrw& unit, const Gate& gate, Map& p, Map& wide,
+              std::initializer_list<Map*> maps, Second&& second) {
     constexpr At kDistilled{0, kPairs / 2}, kRemaining{section_rows(kPairs / 2), kPairs / 2};
     const PairGates gates(gate);
     worker_.convolutions(
+        maps,
         [&](int y, Cell* line, bool) {
           fill_section(geometry_, kDistilled.in(line, geometry_),
                        [&](int pair) { return copy_of(p.at(y, pair)); });
@@ -129,6 +133,7 @@ class Stages {
   void convolution(const Convolution& layer, Map& from, Map& to) {
     constexpr At kAll{0, kPairs};
     worker_.convolutions(
+        {&from, &to},
         [&](int y, Cell* line, bool) {
           fill_section(geometry_, kAll.in(line, geometry_),
                        [&](int pair) { return copy_of(from.at(y, pair)); });
@@ -200,29 +205,29 @@ class Stages {
     Gate gate1;
     const Wide* first = &block.wirw[0].wide;
     if (beside != nullptr) {
-      const auto gates = wide<2>({first, beside->unit}, {&m.t1, beside->to}, [&](int y, bool own) {
+      const auto gates = wide<2>({first, beside->unit}, {&m.t1, beside->to}, {&x, &m.t1, beside->to}, [&](int y, bool own) {
         const Samples samples = ready(input, y, own);
         return std::array{samples, samples};
       });
       gate1 = gates[0];
       beside->gate = gates[1];
     } else {
-      gate1 = wide<1>({first}, {&m.t1}, [&](int y, bool own) { return std::array{ready(input, y, own)}; })[0];
+      gate1 = wide<1>({first}, {&m.t1}, {&x, &m.t1}, [&](int y, bool own) { return std::array{ready(input, y, own)}; })[0];
       if (input.gate != nullptr) x_moments = worker_.moments(1);
     }
 
     // Branch a: p = leaky(wirw1(x)); a = wcrw1(p), in u1.
-    const Gate gate_a = distil(block.wcrw[0], gate1, block.wirw[0].skip, m.t1, m.u1, [&](int y, int channel) {
+    const Gate gate_a = distil(block.wcrw[0], gate1, block.wirw[0].skip, m.t1, m.u1, {&m.t1, &m.u1, &x}, [&](int y, int channel) {
       return channel_of(x, y, channel);
     });
     const auto b1 = block.b1.at(x_moments);
-    sum_up<2>(block.wcrw[0], gate_a, m.t1, m.u1, [&](int y, const Spot& spot, Pair a) {
+    sum_up<2>(block.wcrw[0], gate_a, m.t1, m.u1, {&m.t1, &m.u1, &x}, [&](int y, const Spot& spot, Pair a) {
       return a + load_pair(x.at(y, spot.pair) + spot.place) * PairScale(b1.of, spot.pair);
     });
     const auto a1 = block.a1.at(worker_.moments(0)), a2 = block.a2.at(worker_.moments(1));
 
     // Branch b: q = leaky(wirw2(x + A1(a) a)); b = wcrw2(q), in u2.
-    const Gate gate2 = wide<1>({&block.wirw[1].wide}, {&m.t2}, [&](int y, bool) {
+    const Gate gate2 = wide<1>({&block.wirw[1].wide}, {&m.t2}, {&x, &m.u1, &m.t2}, [&](int y, bool) {
       fill_line(geometry_, worker_.scratch(), [&](int pair) {
         const Cell *from = x.at(y, pair), *other = m.u1.at(y, pair);
         const PairScale by(a1.of, pair);
@@ -230,12 +235,12 @@ class Stages {
       });
       return std::array{samples_of(geometry_, worker_.scratch())};
     })[0];
-    const Gate gate_b = distil(block.wcrw[1], gate2, block.wirw[1].skip, m.t2, m.u2, [&](int y, int channel) {
+    const Gate gate_b = distil(block.wcrw[1], gate2, block.wirw[1].skip, m.t2, m.u2, {&m.t2, &m.u2, &x, &m.u1}, [&](int y, int channel) {
       const auto from = channel_of(x, y, channel), other = channel_of(m.u1, y, channel);
       const float by = a1.of[channel];
       return [=](int i) { return from(i) + other(i) * by; };
     });
-    sum_up<1>(block.wcrw[1], gate_b, m.t2, m.u2, [](int, const Spot&, Pair b) { return b; });
+    sum_up<1>(block.wcrw[1], gate_b, m.t2, m.u2, {&m.t2, &m.u2}, [](int, const Spot&, Pair b) { return b; });
     const auto b2 = block.b2.at(worker_.moments());
 
     const auto gates = interact(block, x, m, Coefficients{b1.of, a2.of, b2.of});
@@ -293,7 +298,7 @@ class Stages {
       }
       return std::array{samples_of(geometry_, into_a), samples_of(geometry_, into_b)};
     };
-    return wide<2>({&block.wirw[2].wide, &block.wirw[3].wide}, {&m.t1, &m.t2}, source);
+    return wide<2>({&block.wirw[2].wide, &block.wirw[3].wide}, {&m.t1, &m.t2}, {&x, &m.u1, &m.u2, &m.t1, &m.t2}, source);
   }
 
   // z = both branches; y = gate(wide(z)) + shortcut(z) + x + sigmoid(calibrate(z)) * branch b, in t1,
@@ -302,6 +307,7 @@ class Stages {
     constexpr At kBoth{0, 2 * kPairs}, kReduced{section_rows(2 * kPairs), kPairs};
     const float skips[2] = {block.wirw[2].skip, block.wirw[3].skip};
     worker_.convolutions(
+        {&x, &m.u1, &m.u2, &m.t1, &m.t2},
         [&](int y, Cell* line, bool) {
           const Section both = kBoth.in(line, geometry_);
           fill_section(geometry_, both, [&](int pair_) {

@@ -162,6 +162,7 @@ inline void compute_line(Worker& worker, int y, Value&& value, Products&&... pro
     const int slot = count & 1;
     size_t which = 0;
     (products(block, worker.products[slot][which++]), ...);
+    worker.prefetcher.step();
     if (count > 0) look_at(before, slot ^ 1, kAll);
     before = block;
     ++count;

@@ -96,7 +96,7 @@ class AmxRun final : public Run {
     } else if (name == "wide") {
       const Wide unit = Read::read_wide(parameters);
       together([&](Trunk& trunk) {
-        return trunk.wide<1>({&unit}, {&maps.m[0]}, [&](int y, bool own) {
+        return trunk.wide<1>({&unit}, {&maps.m[0]}, {&maps.input, &maps.m[0]}, [&](int y, bool own) {
           return std::array{trunk.ready({&maps.input}, y, own)};
         })[0];
       }, gate);
@@ -106,10 +106,10 @@ class AmxRun final : public Run {
     } else if (name == "wcrw") {  // of features that are not negative; then "next": the distilled half
       const DistilledWcrw unit = Read::read_wcrw(parameters);
       together([&](Trunk& trunk) {
-        const Gate own = trunk.distil(unit, off(), 1, maps.m[1], maps.m[0], [&](int y, int channel) {
+        const Gate own = trunk.distil(unit, off(), 1, maps.m[1], maps.m[0], {}, [&](int y, int channel) {
           return channel_of(maps.input, y, channel);
         });
-        trunk.sum_up<1>(unit, own, maps.m[1], maps.m[0], [](int, const Spot&, Pair a) { return a; });
+        trunk.sum_up<1>(unit, own, maps.m[1], maps.m[0], {}, [](int, const Spot&, Pair a) { return a; });
         return moments;
       }, moments);
       std::swap(maps.input, maps.m[0]);

@@ -3,9 +3,14 @@
 #pragma once
 
 #include <array>
+#include <initializer_list>
 
 #include "../stage.h"
 #include "layers.h"
+
+#ifdef VSR_PROFILE
+void stage_done();
+#endif
 
 namespace vsr::amx {
 
@@ -56,6 +61,35 @@ class Sums {
 // Where the sections of a line begin, in rows: those of up to 48 channels and their reduction.
 constexpr int kLineRows = section_rows(2 * kPairs) + section_rows(kPairs) + 2 * kTilePairs;
 
+// Asks for lines of maps before they are needed, a part with every block. They come from far away:
+// from the cache that all cores share, or from memory.
+class Prefetcher {
+ public:
+  static constexpr int kMost = 6;
+
+  void begin(size_t line_bytes, int steps) {
+    count_ = 0;
+    at_ = 0;
+    end_ = line_bytes;
+    step_ = (line_bytes / steps + 2 * kCacheLine - 1) / kCacheLine * kCacheLine;
+  }
+  void add(const Cell* line) {
+    if (count_ < kMost) lines_[count_++] = reinterpret_cast<const char*>(line);
+  }
+  void step() {
+    const size_t end = std::min(at_ + step_, end_);
+    for (int i = 0; i < count_; ++i)
+      for (size_t at = at_; at < end; at += kCacheLine) _mm_prefetch(lines_[i] + at, _MM_HINT_T1);
+    at_ = end;
+  }
+
+ private:
+  static constexpr size_t kCacheLine = 64;
+  const char* lines_[kMost];
+  int count_ = 0;
+  size_t at_ = 0, end_ = 0, step_ = 0;
+};
+
 class Worker {
  public:
   Worker(Shared& shared, const Geometry& geometry_, int member)
@@ -68,12 +102,14 @@ class Worker {
         scratch_(static_cast<size_t>(2 * kPairs + kTilePairs) * geometry.map_pitch) {}
 
   const Geometry& geometry;
+  Prefetcher prefetcher;
 
   // Runs a stage of convolutions: produce(y, line, own) writes the sections of line y. It may also
   // write maps at y if `own`; emit(y, window) may overwrite at y what produce reads. The lines just
   // outside this thread's part are therefore produced before any thread writes.
+  // `maps` are those that it reads or overwrites.
   template <class Produce, class Emit>
-  void convolutions(Produce&& produce, Emit&& emit) {
+  void convolutions(std::initializer_list<Map*> maps, Produce&& produce, Emit&& emit) {
     const int begin = first_row_ * kTile, end = std::min(end_row_ * kTile, geometry.height);
     const bool any = begin < end;
     if (any && begin > 0) produce(begin - 1, ring(begin - 1), false);
@@ -81,6 +117,9 @@ class Worker {
     shared_.barrier.wait();
     if (any) produce(begin, ring(begin), true);
     for (int y = begin; y < end; ++y) {
+      prefetcher.begin(sizeof(Cell) * kPairs * geometry.map_pitch, geometry.positions / kTilePositions * 2);
+      if (y + 2 < end)
+        for (Map* map : maps) prefetcher.add(map->line(y + 2));
       if (y + 1 < end) produce(y + 1, ring(y + 1), true);
       Window window;
       for (int i = 0; i < 3; ++i) {
@@ -129,6 +168,9 @@ class Worker {
   void finish() {
     shared_.barrier.wait();
     ++stages_;
+#ifdef VSR_PROFILE
+    if (first_row_ == 0) stage_done();
+#endif
   }
 
   Shared& shared_;

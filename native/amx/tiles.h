@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <initializer_list>
 #if defined(__linux__)
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -43,6 +44,7 @@ inline bool allow() {
 class Tiles {
  public:
   Tiles() {
+    _mm_setcsr(_mm_getcsr() | 0x8040);
     alignas(64) Configuration shape{};
     shape.palette = 1;
     for (int i = 0; i < 8; ++i) {

@@ -46,6 +46,7 @@ class Trunk : public Stages {
   // o2 = gate(y2); x3 = o2 + skip(o1), c1 = merge1(o1, o2).
   Moments between(const Fswg& group, Map& o1, Map& y2, const Gate& gate, Map& c1, Map& x3) {
     worker_.convolutions(
+        {&o1, &y2},
         [&](int y, Cell* line, bool) { fill_both(line, y, o1, y2, gate); },
         [&](int y, const Window& window) {
           const auto value = [&](const Spot& spot, Pair skip, Pair merged) {
@@ -66,6 +67,7 @@ class Trunk : public Stages {
     const float keep = group.skip_scale * group.wirw.skip + (residual ? 1.0f : 0.0f);
     const PairGates unit_gates(unit_gate);
     worker_.convolutions(
+        {&c1, &y3, &maps_.unit, &maps_.input},
         [&](int y, Cell* line, bool) { fill_both(line, y, c1, y3, gate); },
         [&](int y, const Window& window) {
           // o3's channels are stored in another order than the result's.
