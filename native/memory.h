@@ -15,8 +15,8 @@ template <class T>
 class Buffer {
  public:
   Buffer() = default;
-  // Zeroed. Throws std::bad_alloc.
-  explicit Buffer(size_t count) : data_(nullptr) {
+  // Zeroed, unless that can be spared. Throws std::bad_alloc.
+  explicit Buffer(size_t count, bool zeroed = true) : data_(nullptr) {
     constexpr size_t kHuge = size_t{1} << 21;
     size_t bytes = count * sizeof(T);
     const size_t alignment = bytes >= kHuge ? kHuge : 64;
@@ -27,7 +27,7 @@ class Buffer {
 #if defined(__linux__)
     if (alignment == kHuge) madvise(data_, bytes, MADV_HUGEPAGE);
 #endif
-    std::memset(static_cast<void*>(data_), 0, bytes);
+    if (zeroed) std::memset(static_cast<void*>(data_), 0, bytes);
   }
   ~Buffer() { std::free(data_); }
   Buffer(Buffer&& other) noexcept : data_(std::exchange(other.data_, nullptr)) {}

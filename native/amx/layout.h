@@ -56,7 +56,8 @@ class Map {
  public:
   explicit Map(const Geometry& geometry)
       : pitch_(geometry.map_pitch),
-        data_(static_cast<size_t>(geometry.height) * kPairs * geometry.map_pitch) {}
+        // Whoever computes a map writes all of a line that is ever computed with.
+        data_(static_cast<size_t>(geometry.height) * kPairs * geometry.map_pitch, false) {}
 
   Cell* line(int y) { return data_.get() + static_cast<size_t>(y) * kPairs * pitch_; }
   Cell* at(int y, int pair) { return line(y) + static_cast<size_t>(pair) * pitch_; }

@@ -68,7 +68,7 @@ class AmxRun final : public Run {
   void trunk(const Model& model) override {
     const Network& network = static_cast<const AmxModel&>(model).network;
     in_parallel(shared_.members, [&](int member) {
-      const Tiles tiles;
+      const Core core;
       Trunk(*workers_[member], *maps_).run(network);
     });
     // Only the result is needed from here on.
@@ -105,16 +105,16 @@ class AmxRun final : public Run {
       std::swap(maps.input, maps.m[0]);
     } else if (name == "wcrw") {  // of features that are not negative; then "next": the distilled half
       const DistilledWcrw unit = Read::read_wcrw(parameters);
+      const Gate shut{};
       together([&](Trunk& trunk) {
-        const Gate own = trunk.distil(unit, off(), 1, maps.m[1], maps.m[0], {}, [&](int y, int channel) {
-          return channel_of(maps.input, y, channel);
-        });
-        trunk.sum_up<1>(unit, own, maps.m[1], maps.m[0], {}, [](int, const Spot&, Pair a) { return a; });
+        const auto input = [&](int y, int channel) { return channel_of(maps.input, y, channel); };
+        const Gate own = trunk.distil(unit, shut, 1, maps.input, maps.m[0], {}, input);
+        trunk.sum_up<1>(unit, own, maps.input, maps.m[0], {}, [](int, const Spot&, Pair a) { return a; });
         return moments;
       }, moments);
       std::swap(maps.input, maps.m[0]);
     } else if (name == "next") {
-      std::swap(maps.input, maps.m[1]);
+      std::swap(maps.input, maps.m[0]);
     } else if (name == "wdib") {
       Wdib block;
       Read::read_wdib(parameters, block);
@@ -136,9 +136,6 @@ class AmxRun final : public Run {
   }
 
  private:
-  // Of features that are not there.
-  static Gate off() { return {}; }
-
   // Calls body(cells, even, odd, count) for every 64 columns of every pair in [24][lines][width]
   // planes: where they lie in the map, where in the planes, and how many are in the picture.
   template <class Body>
@@ -156,7 +153,7 @@ class AmxRun final : public Run {
   template <class Work, class Result>
   void together(Work&& work, Result& result) {
     in_parallel(shared_.members, [&](int member) {
-      const Tiles tiles;
+      const Core core;
       Trunk trunk(*workers_[member], *maps_);
       const Result mine = work(trunk);
       if (member == 0) result = mine;

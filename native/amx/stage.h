@@ -8,10 +8,6 @@
 #include "../stage.h"
 #include "layers.h"
 
-#ifdef VSR_PROFILE
-void stage_done();
-#endif
-
 namespace vsr::amx {
 
 // Sums of a row of tiles under way; see RowSums.
@@ -142,7 +138,6 @@ class Worker {
   // The moments that the last stage summed.
   Moments moments(int set = 0) const { return join(shared_.moments[(stages_ + 1) & 1][set]); }
 
-  // Adds `values(i)`, sixteen samples at a time, to the sums of a channel.
   Sums& sums(int set) { return sums_[set]; }
   static bool begins_row(int y) { return y % kTile == 0; }
   // To be called when line y has been summed.
@@ -168,9 +163,6 @@ class Worker {
   void finish() {
     shared_.barrier.wait();
     ++stages_;
-#ifdef VSR_PROFILE
-    if (first_row_ == 0) stage_done();
-#endif
   }
 
   Shared& shared_;

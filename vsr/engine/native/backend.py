@@ -16,8 +16,9 @@ from vsr.types import ModelPlan
 
 __all__ = ["NativeBackend", "run_tail", "run_trunk"]
 
-#: Lines of features that torch sees at a time: a whole frame's would double the memory.
-_BAND = 32
+#: Pixels of features that torch sees at a time, at least a line: a whole frame's would double the
+#: memory, and a few lines' are not worth a call.
+_BAND = 2**16
 #: Lines that the tail reads beyond those it gives.
 _REACH = 2
 
@@ -94,11 +95,12 @@ def run_trunk(net: FdiwnInference, trunk: Network, run: Run, x: Tensor) -> None:
         x: ``(1, 3, H, W)`` float32 RGB in 0..255.
     """
     height = x.shape[2]
-    for top in range(0, height, _BAND):
+    band = _lines(x.shape[3])
+    for top in range(0, height, band):
         # The head's zero padding is the picture's border: a band has its neighbours' lines instead.
-        begin, end = max(0, top - 1), min(height, top + _BAND + 1)
+        begin, end = max(0, top - 1), min(height, top + band + 1)
         features = net.head(x[:, :, begin:end] - net.black)
-        lines = min(_BAND, height - top)
+        lines = min(band, height - top)
         run.write(features[:, :, top - begin : top - begin + lines], top)
     run.trunk(trunk)
 
@@ -111,11 +113,18 @@ def run_tail(net: FdiwnInference, run: Run, x: Tensor, out: Tensor) -> None:
         out: ``(1, 3, scale * H, scale * W)`` float32, written.
     """
     height, s = x.shape[2], net.scale
-    for top in range(0, height, _BAND):
-        begin, end = max(0, top - _REACH), min(height, top + _BAND + _REACH)
+    band = _lines(x.shape[3])
+    for top in range(0, height, band):
+        begin, end = max(0, top - _REACH), min(height, top + band + _REACH)
         picture = x[:, :, begin:end]
         if s == 4:
             picture = picture - net.black
-        large = net.tail(run.read(begin, end - begin), picture)
-        lines = min(_BAND, height - top)
+        features = run.read(begin, end - begin)
+        large = net.tail(features, picture, top=begin == 0, bottom=end == height)
+        lines = min(band, height - top)
         out[:, :, s * top : s * (top + lines)] = large[:, :, s * (top - begin) :][:, :, : s * lines]
+
+
+def _lines(width: int) -> int:
+    """Lines in a band."""
+    return max(1, _BAND // width)
