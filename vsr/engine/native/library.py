@@ -27,7 +27,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-__all__ = ["AMX", "INSTRUCTION_SETS", "Library", "Network", "Run", "amx_problem", "find", "library", "problem"]
+__all__ = [
+    "AMX",
+    "INSTRUCTION_SETS",
+    "Library",
+    "Network",
+    "Run",
+    "amx_problem",
+    "find",
+    "library",
+    "problem",
+]
 
 #: torch's name of a processor's capability -> the libraries it can run, best first.
 INSTRUCTION_SETS: dict[str, tuple[str, ...]] = {
@@ -61,7 +71,7 @@ def find(*, bfloat16: bool = False) -> tuple[str, Path]:
         )
     if bfloat16:
         # torch names no capability above AVX512, and tells of AMX by itself.
-        if wanted[0] != "avx512" or not torch.cpu._is_amx_tile_supported():  # noqa: SLF001
+        if wanted[0] != "avx512" or not torch.cpu._is_amx_tile_supported():
             raise BackendError("it computes in bfloat16 with AMX, which this processor has not")
         wanted = (AMX,)
     why = _why_unusable()
