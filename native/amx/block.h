@@ -193,28 +193,13 @@ class Stages {
   };
 
   // One block. Its input's moments are known, or come of the pending gate. What it leaves in t1 is
-  // to be gated by what it returns. `beside` computes something else in the block's first stage:
-  // the wide path of a unit that reads the same input, before its gate.
-  struct Beside {
-    const Wide* unit;
-    Map* to;
-    Gate gate;
-  };
-  Gate wdib(const Wdib& block, const Pending& input, Moments x_moments, Room m, Beside* beside = nullptr) {
+  // to be gated by what it returns.
+  Gate wdib(const Wdib& block, const Pending& input, Moments x_moments, Room m) {
     Map& x = *input.map;
-    Gate gate1;
-    const Wide* first = &block.wirw[0].wide;
-    if (beside != nullptr) {
-      const auto gates = wide<2>({first, beside->unit}, {&m.t1, beside->to}, {&x, &m.t1, beside->to}, [&](int y, bool own) {
-        const Samples samples = ready(input, y, own);
-        return std::array{samples, samples};
-      });
-      gate1 = gates[0];
-      beside->gate = gates[1];
-    } else {
-      gate1 = wide<1>({first}, {&m.t1}, {&x, &m.t1}, [&](int y, bool own) { return std::array{ready(input, y, own)}; })[0];
-      if (input.gate != nullptr) x_moments = worker_.moments(1);
-    }
+    const Gate gate1 = wide<1>({&block.wirw[0].wide}, {&m.t1}, {&x, &m.t1}, [&](int y, bool own) {
+      return std::array{ready(input, y, own)};
+    })[0];
+    if (input.gate != nullptr) x_moments = worker_.moments(1);
 
     // Branch a: p = leaky(wirw1(x)); a = wcrw1(p), in u1.
     const Gate gate_a = distil(block.wcrw[0], gate1, block.wirw[0].skip, m.t1, m.u1, {&m.t1, &m.u1, &x}, [&](int y, int channel) {

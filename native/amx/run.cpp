@@ -73,7 +73,6 @@ class AmxRun final : public Run {
     });
     // Only the result is needed from here on.
     workers_.clear();
-    maps_->unit.release();
     for (Map& map : maps_->m) map.release();
   }
 

@@ -8,9 +8,8 @@ namespace vsr::amx {
 // The maps of a run. `input` holds the features that enter the trunk and, in the end, leave it.
 struct Maps {
   explicit Maps(const Geometry& geometry)
-      : input(geometry), unit(geometry),
-        m{Map(geometry), Map(geometry), Map(geometry), Map(geometry), Map(geometry), Map(geometry)} {}
-  Map input, unit, m[6];
+      : input(geometry), m{Map(geometry), Map(geometry), Map(geometry), Map(geometry), Map(geometry), Map(geometry)} {}
+  Map input, m[6];
 };
 
 class Trunk : public Stages {
@@ -32,15 +31,18 @@ class Trunk : public Stages {
   // A group; the result, plus what the group read if `residual`, takes its place.
   Moments fswg(const Fswg& group, const Moments& in_moments, bool residual) {
     Map &in = maps_.input, (&m)[6] = maps_.m;
-    Beside unit{&group.wirw.wide, &maps_.unit, {}};
-    const Gate gate1 = wdib(group.wdib[0], {&in}, in_moments, {m[0], m[1], m[2], m[3]}, &unit);
+    const Gate gate1 = wdib(group.wdib[0], {&in}, in_moments, {m[0], m[1], m[2], m[3]});
     Map& o1 = m[0];
     const Gate gate2 = wdib(group.wdib[1], {&o1, &gate1}, {}, {m[1], m[2], m[3], m[4]});
     Map& y2 = m[1];
     Map &c1 = o1, &x3 = y2;
     const Moments moments3 = between(group, o1, y2, gate2, c1, x3);
     const Gate gate3 = wdib(group.wdib[2], {&x3}, moments3, {m[2], m[3], m[4], m[5]});
-    return merge(group, c1, m[2], gate3, unit.gate, residual);
+    Map &y3 = m[2], &unit = m[3];
+    const Gate unit_gate = wide<1>({&group.wirw.wide}, {&unit}, {&in, &unit}, [&](int y, bool) {
+      return std::array{samples_of(geometry_, in.line(y))};
+    })[0];
+    return merge(group, c1, y3, gate3, unit, unit_gate, residual);
   }
 
   // o2 = gate(y2); x3 = o2 + skip(o1), c1 = merge1(o1, o2).
@@ -62,12 +64,12 @@ class Trunk : public Stages {
   }
 
   // o3 = gate(y3); the group's result = (merge2(c1, o3) + o3) * body scale + wirw(in) * skip scale.
-  Moments merge(const Fswg& group, Map& c1, Map& y3, const Gate& gate, const Gate& unit_gate,
-                bool residual) {
+  Moments merge(const Fswg& group, Map& c1, Map& y3, const Gate& gate, Map& unit,
+                const Gate& unit_gate, bool residual) {
     const float keep = group.skip_scale * group.wirw.skip + (residual ? 1.0f : 0.0f);
     const PairGates unit_gates(unit_gate);
     worker_.convolutions(
-        {&c1, &y3, &maps_.unit, &maps_.input},
+        {&c1, &y3, &unit, &maps_.input},
         [&](int y, Cell* line, bool) { fill_both(line, y, c1, y3, gate); },
         [&](int y, const Window& window) {
           // o3's channels are stored in another order than the result's.
@@ -79,8 +81,8 @@ class Trunk : public Stages {
             const int pair = spot.pair;
             Cell* to = maps_.input.at(y, pair) + spot.place;
             const Pair body = merged + Pair{o3(spot, 2 * pair), o3(spot, 2 * pair + 1)};
-            const Pair unit = unit_gates[pair](load_pair(maps_.unit.at(y, pair) + spot.place));
-            const Pair sum = body * group.body_scale + unit * group.skip_scale + load_pair(to) * keep;
+            const Pair beside = unit_gates[pair](load_pair(unit.at(y, pair) + spot.place));
+            const Pair sum = body * group.body_scale + beside * group.skip_scale + load_pair(to) * keep;
             store_pair(to, sum);
             return std::array{sum};
           };
