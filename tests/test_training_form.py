@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from vsr.models.fdiwn import CHANNELS, Fdiwn, Variant
 from vsr.models.fdiwn_training import TrainingTrunk
+from vsr.models.trunk_amx import library
 
 
 def network(variant: Variant, scale: int) -> Fdiwn:
@@ -61,11 +63,91 @@ def test_same_result_and_gradients(variant: Variant, scale: int) -> None:
         assert apart < 0.02 * gradient.norm() + 1e-4 * whole, name
 
 
-def test_half_precision_is_near() -> None:
-    net = network("fdiwn-m", 2)
-    h = torch.randn(2, CHANNELS, 12, 16)
-    out, _ = derived(net, net.trunk, h)
-    with torch.autocast("cpu", torch.bfloat16):
-        ours, _ = derived(net, TrainingTrunk(net, compiled=False), h)
+def two_groups(variant: Variant, scale: int) -> Fdiwn:
+    """A trunk short enough that rounding does not grow in it."""
+    net = network(variant, scale)
+    del net.groups[2:]
+    net.order = (0, 1)
+    return net
+
+
+def in_half_precision(net: Fdiwn, *, native: bool) -> Callable[[Tensor], Tensor]:
+    trunk = TrainingTrunk(net, compiled=False, native=native)
+
+    def run(h: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return trunk(h)
+
+    return run
+
+
+needs_amx = pytest.mark.skipif(library() is None, reason="needs AMX and a C++ compiler")
+NATIVE = [False, pytest.param(True, marks=needs_amx)]
+
+
+@pytest.mark.parametrize("native", NATIVE, ids=["torch", "native"])
+@pytest.mark.parametrize(
+    ("variant", "scale", "height", "width"),
+    [("fdiwn", 2, 12, 16), ("fdiwn-m", 4, 20, 48), ("fdiwn-m", 3, 7, 32), ("fdiwn", 2, 9, 11)],
+)
+def test_half_precision_is_near(
+    variant: Variant, scale: int, height: int, width: int, native: bool
+) -> None:
+    """The last width is none that the native trunk takes: torch is used instead."""
+    net = two_groups(variant, scale)
+    h = torch.randn(3, CHANNELS, height, width)
+    out, gradients = derived(net, net.trunk, h)
+    ours, found = derived(net, in_half_precision(net, native=native), h)
     assert ours.dtype == torch.float32
-    assert float((ours - out).norm() / out.norm()) < 0.02
+    assert float((ours - out).norm() / out.norm()) < 0.008
+    assert difference(found, gradients) < 0.03
+    whole = torch.cat([gradient.flatten() for gradient in gradients.values()]).norm()
+    for name, gradient in gradients.items():
+        apart = (found[name] - gradient).norm()
+        assert apart < 0.1 * gradient.norm() + 2e-3 * whole, name
+
+
+@needs_amx
+def test_native_trunk_repeats_itself_and_threads_agree() -> None:
+    net = two_groups("fdiwn", 2)
+    h = torch.randn(3, CHANNELS, 16, 16)
+    trunk = in_half_precision(net, native=True)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone, one = derived(net, trunk, h)
+        _, again = derived(net, trunk, h)
+        torch.set_num_threads(2)
+        together, two = derived(net, trunk, h)
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(one[name], again[name]) for name in one)
+    assert torch.equal(alone, together)
+    assert difference(two, one) < 1e-5
+
+
+@needs_amx
+def test_a_broken_step_leaves_nothing_behind() -> None:
+    net = two_groups("fdiwn", 2)
+    h = torch.randn(2, CHANNELS, 16, 16)
+    trunk = in_half_precision(net, native=True)
+    out, before = derived(net, trunk, h)
+    derived(net, trunk, torch.full_like(h, torch.nan))
+    again, after = derived(net, trunk, h)
+    assert torch.equal(out, again)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_without_a_compiler_there_is_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    assert library.__wrapped__() is None
+
+
+@needs_amx
+def test_a_compiler_that_fails_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("vsr.models.trunk_amx._FLAGS", ("--no-such-flag",))
+    assert library.__wrapped__() is None
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert library.__wrapped__() is None

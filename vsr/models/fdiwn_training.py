@@ -36,10 +36,13 @@ from vsr.models.fdiwn import (
     Wirw,
     channel_statistics,
 )
+from vsr.models.trunk_amx import Group, library
 
 __all__ = ["TrainingTrunk"]
 
 Compiler = Callable[[Callable[..., Any]], Callable[..., Any]]
+#: A group's index, the sum over the trunk, what to multiply it by: that plus the group's result.
+GroupRun = Callable[[int, Tensor, float], Tensor]
 
 
 def _shuffled(channels: int, groups: int) -> Tensor:
@@ -101,13 +104,16 @@ class _WcrwWeights(NamedTuple):
     both_bias: Tensor
 
 
-class _CoefficientWeights(NamedTuple):
-    """Two gates side by side: the mean's and the deviation's."""
+class _Mlp(NamedTuple):
+    squeeze: Tensor
+    squeeze_bias: Tensor
+    excite: Tensor
+    excite_bias: Tensor
 
-    squeeze: tuple[Tensor, Tensor]
-    squeeze_bias: tuple[Tensor, Tensor]
-    excite: tuple[Tensor, Tensor]
-    excite_bias: tuple[Tensor, Tensor]
+
+class _CoefficientWeights(NamedTuple):
+    mean: _Mlp
+    deviation: _Mlp
 
 
 class _WdibWeights(NamedTuple):
@@ -186,16 +192,16 @@ def _prepare_wcrw(
 
 
 def _prepare_coefficient(coefficient: Coefficient, order: Tensor) -> _CoefficientWeights:
-    mean, deviation = coefficient.from_mean, coefficient.from_deviation
-    return _CoefficientWeights(
-        (
-            mean.squeeze.weight.index_select(1, order),
-            deviation.squeeze.weight.index_select(1, order),
-        ),
-        (mean.squeeze.bias, deviation.squeeze.bias),
-        (mean.excite.weight.index_select(0, order), deviation.excite.weight.index_select(0, order)),
-        (mean.excite.bias.index_select(0, order), deviation.excite.bias.index_select(0, order)),
+    mean, deviation = (
+        _Mlp(
+            mlp.squeeze.weight.index_select(1, order),
+            mlp.squeeze.bias,
+            mlp.excite.weight.index_select(0, order),
+            mlp.excite.bias.index_select(0, order),
+        )
+        for mlp in (coefficient.from_mean, coefficient.from_deviation)
     )
+    return _CoefficientWeights(mean, deviation)
 
 
 def _prepare_wdib(block: Wdib, orders: _Orders, dtype: torch.dtype) -> _WdibWeights:
@@ -338,9 +344,9 @@ def _coefficient(x: Tensor, w: _CoefficientWeights) -> Tensor:
     mean, variance = channel_statistics(x)
     deviation = variance.clamp_min(MIN_VARIANCE).sqrt()
     gate = torch.zeros_like(mean).flatten(1)
-    for index, value in enumerate((mean, deviation)):
-        hidden = F.relu(F.linear(value.flatten(1), w.squeeze[index], w.squeeze_bias[index]))
-        gate = gate + torch.sigmoid(F.relu(F.linear(hidden, w.excite[index], w.excite_bias[index])))
+    for mlp, value in zip(w, (mean, deviation), strict=True):
+        hidden = F.relu(F.linear(value.flatten(1), mlp.squeeze, mlp.squeeze_bias))
+        gate = gate + torch.sigmoid(F.relu(F.linear(hidden, mlp.excite, mlp.excite_bias)))
     return (0.5 * gate)[:, :, None, None]
 
 
@@ -389,16 +395,42 @@ def _join(
     return base + _scaled(w.body_scale, body) * body.float() + _wirw(x, w.wirw)
 
 
+def _flat(weights: Any) -> list[Tensor]:
+    if isinstance(weights, Tensor):
+        if weights.dim() == 2:
+            weights = weights.t()
+        elif weights.dim() == 4 and weights.shape[0] > 1:
+            weights = weights.permute(2, 3, 1, 0)
+        return [weights.reshape(-1)]
+    return [tensor for part in weights for tensor in _flat(part)]
+
+
+def _in_a_row(group: Fswg, orders: list[_Orders], merging: _Merging) -> Tensor:
+    """All effective weights of a group, float32, as :mod:`vsr.models.trunk_amx` wants them."""
+    first, second, third = (
+        _prepare_wdib(block, order, torch.float32)
+        for block, order in zip((group.wdib1, group.wdib2, group.wdib3), orders, strict=True)
+    )
+    blocks = (first, second, third)
+    w = _prepare_rest(group, blocks, orders[0], merging, torch.float32)
+    return torch.cat(_flat(w[:-1]))
+
+
 class TrainingTrunk:
     """Runs a network's trunk; see the module.
+
+    In bfloat16 on a processor with AMX it is C++ (:mod:`vsr.models.trunk_amx`), where the width of
+    a crop is a multiple of 16; else torch.
 
     Args:
         net: the training form; its parameters are read anew at each call.
         compiled: blocks are compiled, for one shape of batch.
+        native: C++ is used where it can be.
     """
 
-    def __init__(self, net: Fdiwn, *, compiled: bool = True) -> None:
+    def __init__(self, net: Fdiwn, *, compiled: bool = True, native: bool = True) -> None:
         self._net = net
+        self._library = library() if native else None
         ready: Compiler = torch.compile(fullgraph=True, dynamic=False) if compiled else lambda f: f
         self._prepare_wdib, self._prepare_rest = ready(_prepare_wdib), ready(_prepare_rest)
         self._wdib, self._bridge, self._join = ready(_wdib), ready(_bridge), ready(_join)
@@ -407,20 +439,50 @@ class TrainingTrunk:
             orders.append(_orders(orders[-1].after))
         self._orders = orders
         self._merging = _merging(orders[0].after, orders[1].after, orders[2].after)
+        first = cast(Fswg, net.groups[0]).wdib1
+        units = (first.wirw1.wide, first.wcrw1.wide, first.fuse.wide)
+        wirw, wcrw, fuse = (unit.expand.v.shape[0] for unit in units)
+        self._widths = (wirw, wcrw, fuse)
 
     def __call__(self, h: Tensor) -> Tensor:
         """As :meth:`vsr.models.fdiwn.Fdiwn.trunk`, float32."""
         kind = h.device.type
         half = torch.is_autocast_enabled(kind)
         dtype = torch.get_autocast_dtype(kind) if half else h.dtype
+        groups = [cast(Fswg, group) for group in self._net.groups]
         with torch.autocast(kind, enabled=False):
             h = h.contiguous(memory_format=torch.channels_last)
-            weights = [self._weights(cast(Fswg, group), dtype) for group in self._net.groups]
-            first, *others = (weights[index] for index in self._net.order)
-            total = self._group(torch.zeros_like(h), h, first, dtype)
-            for group in others:
-                total = self._group(total, total, group, dtype)
+            run = self._native(groups, h, dtype) or self._torch(groups, dtype)
+            first, *others = self._net.order
+            total = run(first, h, 0.0)
+            for index in others:
+                total = run(index, total, 1.0)
             return total
+
+    def _native(self, groups: list[Fswg], h: Tensor, dtype: torch.dtype) -> GroupRun | None:
+        """Runs a group in C++, if that is possible."""
+        code = self._library
+        if code is None or dtype != torch.bfloat16 or h.device.type != "cpu" or h.shape[3] % 16:
+            return None
+        natural = self._merging.natural.argmax(1)
+        ready = [
+            Group(code, self._widths, natural, _in_a_row(group, self._orders, self._merging))
+            for group in groups
+        ]
+        return lambda index, x, base: ready[index](x, base=base)
+
+    def _torch(self, groups: list[Fswg], dtype: torch.dtype) -> GroupRun:
+        weights = [self._weights(group, dtype) for group in groups]
+
+        def run(index: int, total: Tensor, base: float) -> Tensor:
+            w, x = weights[index], total.to(dtype)
+            o1 = self._wdib(x, w.blocks[0])
+            o2 = self._wdib(o1, w.blocks[1])
+            o3 = self._wdib(self._bridge(o1, o2, w.skip), w.blocks[2])
+            out: Tensor = self._join(base * total, x, (o1, o2, o3), w)
+            return out
+
+        return run
 
     def _weights(self, group: Fswg, dtype: torch.dtype) -> _FswgWeights:
         blocks = (group.wdib1, group.wdib2, group.wdib3)
@@ -435,11 +497,3 @@ class TrainingTrunk:
             dtype,
         )
         return weights
-
-    def _group(self, base: Tensor, x: Tensor, w: _FswgWeights, dtype: torch.dtype) -> Tensor:
-        x = x.to(dtype)
-        o1 = self._wdib(x, w.blocks[0])
-        o2 = self._wdib(o1, w.blocks[1])
-        o3 = self._wdib(self._bridge(o1, o2, w.skip), w.blocks[2])
-        out: Tensor = self._join(base, x, (o1, o2, o3), w)
-        return out
