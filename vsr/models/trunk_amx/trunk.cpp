@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <memory>
+#include <mutex>
 #include <thread>
 
 #include "kernels.h"
@@ -893,32 +895,38 @@ long scratch_bytes(Size size) {
   return m.used();
 }
 
-// A thread's scratch, kept from call to call.
-Scratch& scratch(Size size) {
-  thread_local std::vector<char> memory;
-  thread_local Scratch* found = nullptr;
-  if (!found || found->size.height != size.height || found->size.width != size.width) {
-    memory.assign(scratch_bytes(size) + 64, 0);
-    char* base = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64) % 64;
-    Arena m(base);
-    delete found;
-    found = new Scratch(m, size);
+// The scratch of each part of a call, kept from call to call. One call at a time.
+struct Kept {
+  std::vector<char> memory;
+  std::unique_ptr<Scratch> scratch;
+  Scratch& of(Size size) {
+    if (!scratch || scratch->size.height != size.height || scratch->size.width != size.width) {
+      memory.assign(scratch_bytes(size) + 64, 0);
+      char* base = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64) % 64;
+      Arena arena(base);
+      scratch = std::make_unique<Scratch>(arena, size);
+    }
+    return *scratch;
   }
-  return *found;
-}
+};
 
-// each(image, part): every part takes its own images, in order.
+// each(image, part, scratch): every part takes its own images, in order.
 template <class Each>
-void share(int images, int threads, Each each) {
-  auto work = [&](int part, int parts) {
+void share(Size size, int images, int threads, Each each) {
+  static std::mutex one_call;
+  static std::vector<Kept> kept;
+  const std::lock_guard<std::mutex> lock(one_call);
+  const int parts = std::max(1, std::min(threads, images));
+  if (kept.size() < static_cast<size_t>(parts)) kept.resize(parts);
+  auto work = [&](int part) {
     open_tiles();
-    for (int i = part; i < images; i += parts) each(i, part);
+    Scratch& scratch = kept[part].of(size);
+    for (int i = part; i < images; i += parts) each(i, part, scratch);
     _tile_release();
   };
-  const int parts = std::max(1, std::min(threads, images));
   std::vector<std::thread> others;
-  for (int part = 1; part < parts; ++part) others.emplace_back(work, part, parts);
-  work(0, parts);
+  for (int part = 1; part < parts; ++part) others.emplace_back(work, part);
+  work(0);
   for (auto& other : others) other.join();
 }
 
@@ -960,10 +968,10 @@ void vsr_training_forward(const int* shape, const int* natural, float base, floa
   vsr::Room room{packed};
   const vsr::PackedGroup p(room, w, false);
   const long bytes = vsr::tape_bytes(size), image = static_cast<long>(size.pixels()) * vsr::C;
-  vsr::share(shape[0], shape[6], [&](int i, int) {
+  vsr::share(size, shape[0], shape[6], [&](int i, int, vsr::Scratch& s) {
     vsr::Arena m(tape + i * bytes);
     vsr::GroupTape t(m, size);
-    vsr::group_forward(vsr::scratch(size), w, p, t, natural, base, x + i * image, out + i * image);
+    vsr::group_forward(s, w, p, t, natural, base, x + i * image, out + i * image);
   });
 }
 
@@ -979,13 +987,12 @@ void vsr_training_backward(const int* shape, const int* natural, float base, flo
   vsr::Room room{packed};
   const vsr::PackedGroup p(room, w, false);
   const long bytes = vsr::tape_bytes(size), image = static_cast<long>(size.pixels()) * vsr::C;
-  vsr::share(shape[0], shape[6], [&](int i, int part) {
+  vsr::share(size, shape[0], shape[6], [&](int i, int part, vsr::Scratch& s) {
     vsr::Cursor at(of_weights + part * count);
     const vsr::Group d(at, widths);
     vsr::Arena m(tape + i * bytes);
     const vsr::GroupTape t(m, size);
-    vsr::group_backward(vsr::scratch(size), w, d, p, t, natural, base, g + i * image,
-                        dx + i * image);
+    vsr::group_backward(s, w, d, p, t, natural, base, g + i * image, dx + i * image);
   });
 }
 }
