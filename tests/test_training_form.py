@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from vsr.models.fdiwn import CHANNELS, Fdiwn, Variant
+from vsr.models.fdiwn import CHANNELS, Fdiwn, Fswg, Variant
 from vsr.models.fdiwn_training import TrainingTrunk
-from vsr.models.trunk_amx import library
+from vsr.models.trunk_amx import Group, library, parameters
 
 
 def network(variant: Variant, scale: int) -> Fdiwn:
@@ -105,6 +106,42 @@ def test_half_precision_is_near(
     for name, gradient in gradients.items():
         apart = (found[name] - gradient).norm()
         assert apart < 0.1 * gradient.norm() + 2e-3 * whole, name
+
+
+def in_a_row(weights: Any) -> list[Tensor]:
+    """Effective weights as the native trunk has them: inputs before outputs."""
+    if not isinstance(weights, Tensor):
+        return [tensor for part in weights for tensor in in_a_row(part)]
+    if weights.dim() == 2:
+        weights = weights.t()
+    elif weights.dim() == 4 and len(weights) > 1:
+        weights = weights.permute(2, 3, 1, 0)
+    return [weights.reshape(-1)]
+
+
+@needs_amx
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(("variant", "scale"), [("fdiwn", 2), ("fdiwn-m", 4)])
+def test_native_weights_are_torchs(
+    variant: Variant, scale: int, memory_format: torch.memory_format
+) -> None:
+    net = network(variant, scale).to(memory_format=memory_format)  # type: ignore[call-overload]
+    group = cast(Fswg, net.groups[1])
+    trunk = TrainingTrunk(net, compiled=False)
+    theirs = torch.cat(in_a_row(trunk._weights(group, torch.float32)[:-1]))
+    found = library()
+    assert found is not None
+    native = Group(found, group, trunk._merging.natural.argmax(1))
+    assert len(parameters(group)) == found.code.vsr_training_parameters(*native.widths)
+    assert torch.allclose(native.weights, theirs, atol=1e-6)
+    direction = torch.randn_like(theirs)
+    gradients = []
+    for row in (theirs, native.weights):
+        net.zero_grad()
+        torch.autograd.backward((row * direction).sum())
+        gradients.append({n: cast(Tensor, p.grad).clone() for n, p in group.named_parameters()})
+    for name, gradient in gradients[0].items():
+        assert torch.allclose(gradients[1][name], gradient, rtol=1e-4, atol=1e-4), name
 
 
 @needs_amx

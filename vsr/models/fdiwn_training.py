@@ -395,27 +395,6 @@ def _join(
     return base + _scaled(w.body_scale, body) * body.float() + _wirw(x, w.wirw)
 
 
-def _flat(weights: Any) -> list[Tensor]:
-    if isinstance(weights, Tensor):
-        if weights.dim() == 2:
-            weights = weights.t()
-        elif weights.dim() == 4 and weights.shape[0] > 1:
-            weights = weights.permute(2, 3, 1, 0)
-        return [weights.reshape(-1)]
-    return [tensor for part in weights for tensor in _flat(part)]
-
-
-def _in_a_row(group: Fswg, orders: list[_Orders], merging: _Merging) -> Tensor:
-    """All effective weights of a group, float32, as :mod:`vsr.models.trunk_amx` wants them."""
-    first, second, third = (
-        _prepare_wdib(block, order, torch.float32)
-        for block, order in zip((group.wdib1, group.wdib2, group.wdib3), orders, strict=True)
-    )
-    blocks = (first, second, third)
-    w = _prepare_rest(group, blocks, orders[0], merging, torch.float32)
-    return torch.cat(_flat(w[:-1]))
-
-
 class TrainingTrunk:
     """Runs a network's trunk; see the module.
 
@@ -439,10 +418,6 @@ class TrainingTrunk:
             orders.append(_orders(orders[-1].after))
         self._orders = orders
         self._merging = _merging(orders[0].after, orders[1].after, orders[2].after)
-        first = cast(Fswg, net.groups[0]).wdib1
-        units = (first.wirw1.wide, first.wcrw1.wide, first.fuse.wide)
-        wirw, wcrw, fuse = (unit.expand.v.shape[0] for unit in units)
-        self._widths = (wirw, wcrw, fuse)
 
     def __call__(self, h: Tensor) -> Tensor:
         """As :meth:`vsr.models.fdiwn.Fdiwn.trunk`, float32."""
@@ -465,10 +440,7 @@ class TrainingTrunk:
         if code is None or dtype != torch.bfloat16 or h.device.type != "cpu" or h.shape[3] % 16:
             return None
         natural = self._merging.natural.argmax(1)
-        ready = [
-            Group(code, self._widths, natural, _in_a_row(group, self._orders, self._merging))
-            for group in groups
-        ]
+        ready = [Group(code, group, natural) for group in groups]
         return lambda index, x, base: ready[index](x, base=base)
 
     def _torch(self, groups: list[Fswg], dtype: torch.dtype) -> GroupRun:

@@ -15,17 +15,23 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-__all__ = ["Group", "Library", "library"]
+from vsr.models.fdiwn import Fswg, ShuffleAttention, Wcrw, Wdib, Wirw
+
+__all__ = ["Group", "Library", "library", "parameters"]
+
+#: Of the expanding convolutions: WIRW's, WCRW's, the fusion's.
+Widths = tuple[int, int, int]
 
 _FOLDER = Path(__file__).parent
-_SOURCES = ("trunk.cpp", "kernels.h")
+_SOURCES = ("trunk.cpp", "kernels.h", "layout.h", "prepare.h")
 _FLAGS = (
     "-std=c++20", "-O3", "-shared", "-fPIC", "-Wno-psabi", "-mfma", "-mbmi2", "-mavx512f",
     "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512bf16", "-mamx-tile", "-mamx-bf16",
@@ -77,26 +83,94 @@ def _compiled(compiler: str, path: Path) -> bool:
     return done.returncode == 0
 
 
+def _wide(unit: Wirw | Wcrw, *more: Tensor) -> list[Tensor]:
+    w, a = unit.wide, unit.wide.attention
+    expand, reduce, conv = ([c.v, c.g, c.bias] for c in (w.expand, w.reduce, w.conv))
+    gate = _gate(a)
+    return [*expand, *more, *reduce, *conv, *gate, unit.wide_scale]
+
+
+def _gate(a: ShuffleAttention) -> list[Tensor]:
+    return [
+        a.mean_weight, a.mean_bias, a.norm_weight, a.norm_bias, a.affine_weight, a.affine_bias
+    ]  # fmt: skip
+
+
+def _biased(layer: nn.Conv2d | nn.Linear) -> list[Tensor]:
+    assert layer.bias is not None  # noqa: S101 - for the type checker: these layers have one
+    return [layer.weight, layer.bias]
+
+
+def _block(block: Wdib) -> list[Tensor]:
+    found: list[Tensor] = []
+    for unit in (block.wirw1, block.wirw2, block.wirw3, block.wirw4):
+        found += [*_wide(unit), unit.skip_scale]
+    for wcrw, distil in ((block.wcrw1, block.distil2), (block.wcrw2, block.distil1)):
+        found += [*_wide(wcrw), wcrw.skip_scale, *_biased(wcrw.shortcut), distil.weight]
+    for coefficient in (
+        block.coefficient_a1, block.coefficient_b1, block.coefficient_a2, block.coefficient_b2
+    ):  # fmt: skip
+        for mlp in (coefficient.from_mean, coefficient.from_deviation):
+            found += [*_biased(mlp.squeeze), *_biased(mlp.excite)]
+    fuse = block.fuse
+    found += [block.scale_a, block.scale_b, *_wide(fuse, block.calibrate.weight)]
+    return [*found, fuse.skip_scale, *_biased(fuse.shortcut), *_gate(block.attention)]
+
+
+def parameters(group: Fswg) -> list[Tensor]:
+    """A group's parameters in the order in which the library takes them."""
+    blocks = [p for block in (group.wdib1, group.wdib2, group.wdib3) for p in _block(block)]
+    merging = (group.skip.weight, group.merge1.weight, group.merge2.weight)
+    rest = (*_wide(group.wirw), group.wirw.skip_scale, group.body_scale)
+    return [*blocks, *merging, group.skip_scale, *rest]
+
+
+class _Effective(torch.autograd.Function):
+    """A group's effective weights in a row, from its parameters."""
+
+    @staticmethod
+    def forward(ctx: Any, code: ctypes.CDLL, widths: Widths, *values: Tensor) -> Tensor:
+        ctx.code, ctx.widths = code, widths
+        ctx.save_for_backward(*values)
+        row = torch.empty(code.vsr_training_weights(*widths))
+        code.vsr_training_prepare(*widths, _addresses(values), None, _address(row))
+        return row
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        values = ctx.saved_tensors
+        together = torch.zeros(sum(value.numel() for value in values))
+        parts = torch.split(together, [value.numel() for value in values])
+        ctx.code.vsr_training_prepare(
+            *ctx.widths, _addresses(values), _addresses(parts), _address(grad.contiguous())
+        )
+        shaped = (part.view_as(value) for part, value in zip(parts, values, strict=True))
+        return None, None, *shaped
+
+
+def _addresses(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
+    return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
+
+
 class Group:
-    """A group's weights, ready to run.
+    """A group, ready to run with its parameters as they are now.
 
     Args:
-        code: the library.
-        widths: of the expanding convolutions: WIRW's, WCRW's, the fusion's.
+        found: the library.
+        group: the training form's; its kernels are contiguous or of one pixel.
         natural: ``natural[c]`` is the stored channel that is channel ``c``.
-        weights: all effective weights in a row, float32.
     """
 
-    def __init__(
-        self, code: Library, widths: tuple[int, int, int], natural: Tensor, weights: Tensor
-    ) -> None:
-        self.code, self.widths, self.weights = code.code, widths, weights
+    def __init__(self, found: Library, group: Fswg, natural: Tensor) -> None:
+        first = group.wdib1
+        units = (first.wirw1.wide, first.wcrw1.wide, first.fuse.wide)
+        wirw, wcrw, fuse = (unit.expand.v.shape[0] for unit in units)
+        self.code, self.widths = found.code, (wirw, wcrw, fuse)
         self._natural = natural.to(torch.int32).contiguous()
-        expected = self.code.vsr_training_weights(*widths)
-        if weights.numel() != expected:
-            raise ValueError(f"a group has {expected} weights, not {weights.numel()}")
-        self.packed = torch.empty(self.code.vsr_training_packed(*widths), dtype=torch.bfloat16)
-        self.code.vsr_training_pack(*widths, _address(weights), _address(self.packed))
+        values = [value.contiguous() for value in parameters(group)]
+        self.weights: Tensor = _Effective.apply(self.code, self.widths, *values)  # type: ignore[no-untyped-call]
+        self.packed = torch.empty(self.code.vsr_training_packed(*self.widths), dtype=torch.bfloat16)
+        self.code.vsr_training_pack(*self.widths, _address(self.weights), _address(self.packed))
 
     def __call__(self, x: Tensor, *, base: float) -> Tensor:
         """``base * x`` plus the group's result; ``(N, C, H, W)`` float32, channels last."""
