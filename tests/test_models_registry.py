@@ -88,7 +88,12 @@ def test_bicubic_takes_no_weights() -> None:
         load_model("bicubic", 2, "some.safetensors")
 
 
-def test_small_variant_without_weights_says_what_to_do() -> None:
+def test_a_network_without_weights_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "SHA256SUMS").touch()
+    monkeypatch.setattr("vsr.models.weights.FOLDER", tmp_path)
+    monkeypatch.setattr("vsr.models.sets.MANIFEST", tmp_path / "SHA256SUMS")
     with pytest.raises(ModelError, match="no clean weights for fdiwn-m at x2") as error:
         load_model("fdiwn-m", 2)
     assert "--weights FILE" in error.value.remedy

@@ -1,0 +1,190 @@
+"""The trunk as it is trained on a CPU is the training form's, in its result and its gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vsr.models.fdiwn import CHANNELS, Fdiwn, Fswg, Variant
+from vsr.models.fdiwn_training import TrainingTrunk
+from vsr.models.trunk_amx import Group, library, parameters
+
+
+def network(variant: Variant, scale: int) -> Fdiwn:
+    """One in which no parameter is what it starts as, so that none can be forgotten unnoticed."""
+    torch.manual_seed(0)
+    net = Fdiwn(scale, variant)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(torch.randn_like(parameter) * (0.02 + 0.1 * parameter.abs().mean()))
+    return net
+
+
+def derived(
+    net: nn.Module, trunk: Callable[[Tensor], Tensor], h: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """What the trunk gives, and the gradients of some function of it."""
+    net.zero_grad()
+    x = h.clone().requires_grad_()
+    out = trunk(x)
+    weights = torch.sin(torch.arange(out.numel()).float()).view_as(out)
+    torch.autograd.backward((out.float() * weights).sum() / out.numel())
+    assert x.grad is not None
+    found = {"input": x.grad}
+    for name, parameter in net.named_parameters():
+        if name.startswith("groups."):
+            assert parameter.grad is not None, name
+            found[name] = parameter.grad.clone()
+    return out.detach(), found
+
+
+def difference(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> float:
+    """The gradients' as one vector, relative to its length."""
+    assert ours.keys() == theirs.keys()
+    apart = torch.cat([(ours[name] - theirs[name]).flatten() for name in ours])
+    return float(apart.norm() / torch.cat([g.flatten() for g in theirs.values()]).norm())
+
+
+@pytest.mark.parametrize(("variant", "scale"), [("fdiwn", 2), ("fdiwn-m", 4)])
+def test_same_result_and_gradients(variant: Variant, scale: int) -> None:
+    net = network(variant, scale)
+    h = torch.randn(2, CHANNELS, 12, 16)
+    out, gradients = derived(net, net.trunk, h)
+    ours, found = derived(net, TrainingTrunk(net, compiled=False), h)
+    assert torch.allclose(ours, out, atol=1e-5 * float(out.abs().max()))
+    assert difference(found, gradients) < 1e-3
+    whole = torch.cat([gradient.flatten() for gradient in gradients.values()]).norm()
+    for name, gradient in gradients.items():
+        apart = (found[name] - gradient).norm()
+        assert apart < 0.02 * gradient.norm() + 1e-4 * whole, name
+
+
+def two_groups(variant: Variant, scale: int) -> Fdiwn:
+    """A trunk short enough that rounding does not grow in it."""
+    net = network(variant, scale)
+    del net.groups[2:]
+    net.order = (0, 1)
+    return net
+
+
+def in_half_precision(net: Fdiwn, *, native: bool) -> Callable[[Tensor], Tensor]:
+    trunk = TrainingTrunk(net, compiled=False, native=native)
+
+    def run(h: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return trunk(h)
+
+    return run
+
+
+needs_amx = pytest.mark.skipif(library() is None, reason="needs AMX and a C++ compiler")
+NATIVE = [False, pytest.param(True, marks=needs_amx)]
+
+
+@pytest.mark.parametrize("native", NATIVE, ids=["torch", "native"])
+@pytest.mark.parametrize(
+    ("variant", "scale", "height", "width"),
+    [("fdiwn", 2, 12, 16), ("fdiwn-m", 4, 20, 48), ("fdiwn-m", 3, 7, 32), ("fdiwn", 2, 9, 11)],
+)
+def test_half_precision_is_near(
+    variant: Variant, scale: int, height: int, width: int, native: bool
+) -> None:
+    """The last width is none that the native trunk takes: torch is used instead."""
+    net = two_groups(variant, scale)
+    h = torch.randn(3, CHANNELS, height, width)
+    out, gradients = derived(net, net.trunk, h)
+    ours, found = derived(net, in_half_precision(net, native=native), h)
+    assert ours.dtype == torch.float32
+    assert float((ours - out).norm() / out.norm()) < 0.008
+    assert difference(found, gradients) < 0.03
+    whole = torch.cat([gradient.flatten() for gradient in gradients.values()]).norm()
+    for name, gradient in gradients.items():
+        apart = (found[name] - gradient).norm()
+        assert apart < 0.1 * gradient.norm() + 2e-3 * whole, name
+
+
+def in_a_row(weights: Any) -> list[Tensor]:
+    """Effective weights as the native trunk has them: inputs before outputs."""
+    if not isinstance(weights, Tensor):
+        return [tensor for part in weights for tensor in in_a_row(part)]
+    if weights.dim() == 2:
+        weights = weights.t()
+    elif weights.dim() == 4 and len(weights) > 1:
+        weights = weights.permute(2, 3, 1, 0)
+    return [weights.reshape(-1)]
+
+
+@needs_amx
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(("variant", "scale"), [("fdiwn", 2), ("fdiwn-m", 4)])
+def test_native_weights_are_torchs(
+    variant: Variant, scale: int, memory_format: torch.memory_format
+) -> None:
+    net = network(variant, scale).to(memory_format=memory_format)  # type: ignore[call-overload]
+    group = cast(Fswg, net.groups[1])
+    trunk = TrainingTrunk(net, compiled=False)
+    theirs = torch.cat(in_a_row(trunk._weights(group, torch.float32)[:-1]))
+    found = library()
+    assert found is not None
+    native = Group(found, group, trunk._merging.natural.argmax(1))
+    assert len(parameters(group)) == found.code.vsr_training_parameters(*native.widths)
+    assert torch.allclose(native.weights, theirs, atol=1e-6)
+    direction = torch.randn_like(theirs)
+    gradients = []
+    for row in (theirs, native.weights):
+        net.zero_grad()
+        torch.autograd.backward((row * direction).sum())
+        gradients.append({n: cast(Tensor, p.grad).clone() for n, p in group.named_parameters()})
+    for name, gradient in gradients[0].items():
+        assert torch.allclose(gradients[1][name], gradient, rtol=1e-4, atol=1e-4), name
+
+
+@needs_amx
+def test_native_trunk_repeats_itself_and_threads_agree() -> None:
+    net = two_groups("fdiwn", 2)
+    h = torch.randn(3, CHANNELS, 16, 16)
+    trunk = in_half_precision(net, native=True)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone, one = derived(net, trunk, h)
+        _, again = derived(net, trunk, h)
+        torch.set_num_threads(2)
+        together, two = derived(net, trunk, h)
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(one[name], again[name]) for name in one)
+    assert torch.equal(alone, together)
+    assert difference(two, one) < 1e-5
+
+
+@needs_amx
+def test_a_broken_step_leaves_nothing_behind() -> None:
+    net = two_groups("fdiwn", 2)
+    h = torch.randn(2, CHANNELS, 16, 16)
+    trunk = in_half_precision(net, native=True)
+    out, before = derived(net, trunk, h)
+    derived(net, trunk, torch.full_like(h, torch.nan))
+    again, after = derived(net, trunk, h)
+    assert torch.equal(out, again)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_without_a_compiler_there_is_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    assert library.__wrapped__() is None
+
+
+@needs_amx
+def test_a_compiler_that_fails_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("vsr.models.trunk_amx._FLAGS", ("--no-such-flag",))
+    assert library.__wrapped__() is None
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert library.__wrapped__() is None

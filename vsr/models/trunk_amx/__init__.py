@@ -1,0 +1,222 @@
+"""FDIWN's trunk in training on a processor with AMX: C++, compiled when it is first used.
+
+One call runs a group forward and keeps a tape, one runs it backward; each image is worked on by one
+core, in whose caches its features stay. The arithmetic is that of
+:mod:`vsr.models.fdiwn_training` in bfloat16, with float32 sums, gradients between units and
+statistics.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vsr.models.fdiwn import Fswg, ShuffleAttention, Wcrw, Wdib, Wirw
+
+__all__ = ["Group", "Library", "library", "parameters"]
+
+#: Of the expanding convolutions: WIRW's, WCRW's, the fusion's.
+Widths = tuple[int, int, int]
+
+_FOLDER = Path(__file__).parent
+_SOURCES = ("trunk.cpp", "kernels.h", "layout.h", "prepare.h")
+_FLAGS = (
+    "-std=c++20", "-O3", "-shared", "-fPIC", "-Wno-psabi", "-mfma", "-mbmi2", "-mavx512f",
+    "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512bf16", "-mamx-tile", "-mamx-bf16",
+)  # fmt: skip
+
+
+class Library:
+    """The compiled code."""
+
+    def __init__(self, path: Path) -> None:
+        self.code = ctypes.CDLL(str(path))
+        for name in ("weights", "packed", "tape"):
+            getattr(self.code, f"vsr_training_{name}").restype = ctypes.c_long
+
+
+@cache
+def library() -> Library | None:
+    """The library, compiled if it has not been; ``None`` where it cannot run or be compiled."""
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    compiler = shutil.which("g++") or shutil.which("clang++") or shutil.which("c++")
+    if sys.platform != "linux" or compiler is None:
+        return None
+    if not (capabilities.get("amx_bf16") and capabilities.get("avx512_bf16")):
+        return None
+    digest = hashlib.sha256(" ".join((compiler, *_FLAGS)).encode())
+    for name in _SOURCES:
+        digest.update((_FOLDER / name).read_bytes())
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vsr" / "code"
+    path = home / f"trunk_amx-{digest.hexdigest()[:32]}.so"
+    if not path.is_file() and not _compiled(compiler, path):
+        return None
+    found = Library(path)
+    return found if found.code.vsr_training_ready() else None
+
+
+def _compiled(compiler: str, path: Path) -> bool:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            new = Path(folder) / path.name
+            source = str(_FOLDER / _SOURCES[0])
+            done = subprocess.run(  # noqa: S603 - a compiler from the path, our own source
+                [compiler, *_FLAGS, source, "-o", str(new)], capture_output=True, check=False
+            )
+            if done.returncode == 0:
+                new.replace(path)
+    except OSError:
+        return False
+    return done.returncode == 0
+
+
+def _wide(unit: Wirw | Wcrw, *more: Tensor) -> list[Tensor]:
+    w, a = unit.wide, unit.wide.attention
+    expand, reduce, conv = ([c.v, c.g, c.bias] for c in (w.expand, w.reduce, w.conv))
+    gate = _gate(a)
+    return [*expand, *more, *reduce, *conv, *gate, unit.wide_scale]
+
+
+def _gate(a: ShuffleAttention) -> list[Tensor]:
+    return [
+        a.mean_weight, a.mean_bias, a.norm_weight, a.norm_bias, a.affine_weight, a.affine_bias
+    ]  # fmt: skip
+
+
+def _biased(layer: nn.Conv2d | nn.Linear) -> list[Tensor]:
+    assert layer.bias is not None  # noqa: S101 - for the type checker: these layers have one
+    return [layer.weight, layer.bias]
+
+
+def _block(block: Wdib) -> list[Tensor]:
+    found: list[Tensor] = []
+    for unit in (block.wirw1, block.wirw2, block.wirw3, block.wirw4):
+        found += [*_wide(unit), unit.skip_scale]
+    for wcrw, distil in ((block.wcrw1, block.distil2), (block.wcrw2, block.distil1)):
+        found += [*_wide(wcrw), wcrw.skip_scale, *_biased(wcrw.shortcut), distil.weight]
+    for coefficient in (
+        block.coefficient_a1, block.coefficient_b1, block.coefficient_a2, block.coefficient_b2
+    ):  # fmt: skip
+        for mlp in (coefficient.from_mean, coefficient.from_deviation):
+            found += [*_biased(mlp.squeeze), *_biased(mlp.excite)]
+    fuse = block.fuse
+    found += [block.scale_a, block.scale_b, *_wide(fuse, block.calibrate.weight)]
+    return [*found, fuse.skip_scale, *_biased(fuse.shortcut), *_gate(block.attention)]
+
+
+def parameters(group: Fswg) -> list[Tensor]:
+    """A group's parameters in the order in which the library takes them."""
+    blocks = [p for block in (group.wdib1, group.wdib2, group.wdib3) for p in _block(block)]
+    merging = (group.skip.weight, group.merge1.weight, group.merge2.weight)
+    rest = (*_wide(group.wirw), group.wirw.skip_scale, group.body_scale)
+    return [*blocks, *merging, group.skip_scale, *rest]
+
+
+class _Effective(torch.autograd.Function):
+    """A group's effective weights in a row, from its parameters."""
+
+    @staticmethod
+    def forward(ctx: Any, code: ctypes.CDLL, widths: Widths, *values: Tensor) -> Tensor:
+        ctx.code, ctx.widths = code, widths
+        ctx.save_for_backward(*values)
+        row = torch.empty(code.vsr_training_weights(*widths))
+        code.vsr_training_prepare(*widths, _addresses(values), None, _address(row))
+        return row
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        values = ctx.saved_tensors
+        together = torch.zeros(sum(value.numel() for value in values))
+        parts = torch.split(together, [value.numel() for value in values])
+        ctx.code.vsr_training_prepare(
+            *ctx.widths, _addresses(values), _addresses(parts), _address(grad.contiguous())
+        )
+        shaped = (part.view_as(value) for part, value in zip(parts, values, strict=True))
+        return None, None, *shaped
+
+
+def _addresses(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
+    return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
+
+
+class Group:
+    """A group, ready to run with its parameters as they are now.
+
+    Args:
+        found: the library.
+        group: the training form's; its kernels are contiguous or of one pixel.
+        natural: ``natural[c]`` is the stored channel that is channel ``c``.
+    """
+
+    def __init__(self, found: Library, group: Fswg, natural: Tensor) -> None:
+        first = group.wdib1
+        units = (first.wirw1.wide, first.wcrw1.wide, first.fuse.wide)
+        wirw, wcrw, fuse = (unit.expand.v.shape[0] for unit in units)
+        self.code, self.widths = found.code, (wirw, wcrw, fuse)
+        self._natural = natural.to(torch.int32).contiguous()
+        values = [value.contiguous() for value in parameters(group)]
+        self.weights: Tensor = _Effective.apply(self.code, self.widths, *values)  # type: ignore[no-untyped-call]
+        self.packed = torch.empty(self.code.vsr_training_packed(*self.widths), dtype=torch.bfloat16)
+        self.code.vsr_training_pack(*self.widths, _address(self.weights), _address(self.packed))
+
+    def __call__(self, x: Tensor, *, base: float) -> Tensor:
+        """``base * x`` plus the group's result; ``(N, C, H, W)`` float32, channels last."""
+        out: Tensor = _Run.apply(x, self.weights, self, base)  # type: ignore[no-untyped-call]
+        return out
+
+    def call(self, name: str, x: Tensor, base: float, *tensors: Tensor) -> None:
+        """Run a function of the library on images of ``x``'s shape."""
+        n, _, h, w = x.shape
+        shape = (ctypes.c_int * 7)(n, h, w, *self.widths, torch.get_num_threads())
+        getattr(self.code, f"vsr_training_{name}")(
+            shape, _address(self._natural), ctypes.c_float(base), _address(self.weights),
+            _address(self.packed), *map(_address, tensors),
+        )  # fmt: skip
+
+    def tape(self, x: Tensor) -> Tensor:
+        """Memory for what the gradient needs; given back to :data:`_TAPES`."""
+        n, _, h, w = x.shape
+        size = n * self.code.vsr_training_tape(h, w)
+        kept = _TAPES.get(size)
+        return kept.pop() if kept else torch.empty(size, dtype=torch.uint8)
+
+
+#: Tapes by their size, to be used again: fresh memory costs as much as the arithmetic.
+_TAPES: dict[int, list[Tensor]] = {}
+
+
+def _address(tensor: Tensor) -> ctypes.c_void_p:
+    return ctypes.c_void_p(tensor.data_ptr())
+
+
+class _Run(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weights: Tensor, group: Group, base: float) -> Tensor:  # noqa: ARG004 - for autograd
+        x = x.detach().contiguous(memory_format=torch.channels_last)
+        ctx.group, ctx.base, ctx.tape = group, base, group.tape(x)
+        out = torch.empty_like(x)
+        group.call("forward", x, base, ctx.tape, x, out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        group, tape = ctx.group, ctx.tape
+        g = grad.contiguous(memory_format=torch.channels_last)
+        dx = torch.empty_like(g)
+        parts = torch.zeros(torch.get_num_threads(), group.weights.numel())
+        group.call("backward", g, ctx.base, tape, g, dx, parts)
+        _TAPES.setdefault(tape.numel(), []).append(tape)
+        return dx, parts[0] if len(parts) == 1 else parts.sum(0), None, None
