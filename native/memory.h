@@ -4,13 +4,73 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <new>
 #include <utility>
+#include <vector>
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
 
 namespace vsr {
+
+// Large blocks come straight from the system, in huge pages. malloc would take them from wherever
+// the thread at hand has room, often without.
+#if defined(__linux__)
+class Pages {
+ public:
+  static constexpr size_t kHuge = size_t{1} << 21;
+
+  // A multiple of kHuge; not zeroed. Throws std::bad_alloc.
+  static void* take(size_t bytes) {
+    {
+      std::lock_guard lock(mutex_);
+      for (size_t i = 0; i < kept_.size(); ++i)
+        if (kept_[i].bytes == bytes) {
+          void* found = kept_[i].data;
+          kept_.erase(kept_.begin() + i);
+          return found;
+        }
+      // Another size of frame: what was kept is of no use any more.
+      for (const Block& block : kept_) munmap(block.data, block.bytes);
+      kept_.clear();
+    }
+    // More than is wanted, to cut an aligned piece out of it.
+    void* wide = mmap(nullptr, bytes + kHuge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (wide == MAP_FAILED) throw std::bad_alloc();
+    const auto begin = reinterpret_cast<uintptr_t>(wide);
+    const uintptr_t aligned = (begin + kHuge - 1) / kHuge * kHuge;
+    if (aligned != begin) munmap(wide, aligned - begin);
+    if (aligned != begin + kHuge)
+      munmap(reinterpret_cast<void*>(aligned + bytes), begin + kHuge - aligned);
+    void* data = reinterpret_cast<void*>(aligned);
+    madvise(data, bytes, MADV_HUGEPAGE);
+    return data;
+  }
+
+  // Gives a block back. Some are kept for the next frame, for which they would have to be zeroed by
+  // the system again; the largest are not, since others need the room in the meantime.
+  static void give(void* data, size_t bytes) {
+    if (bytes < kLargest) {
+      std::lock_guard lock(mutex_);
+      if (kept_.size() < kMost) {
+        kept_.push_back({data, bytes});
+        return;
+      }
+    }
+    munmap(data, bytes);
+  }
+
+ private:
+  static constexpr size_t kLargest = size_t{1} << 25, kMost = 16;
+  struct Block {
+    void* data;
+    size_t bytes;
+  };
+  static inline std::mutex mutex_;
+  static inline std::vector<Block> kept_;
+};
+#endif
 
 // A block of memory, aligned to cache lines or huge pages, not zeroed.
 class Memory {
@@ -18,61 +78,46 @@ class Memory {
   Memory() = default;
   // Throws std::bad_alloc.
   explicit Memory(size_t wanted) {
-    const size_t alignment = wanted >= kHuge ? kHuge : 64;
-    bytes_ = (wanted + alignment - 1) / alignment * alignment;
-    if (bytes_ == 0) return;
 #if defined(__linux__)
-    if (bytes_ >= kMapped) {
-      map();
+    if (wanted >= Pages::kHuge) {
+      bytes_ = (wanted + Pages::kHuge - 1) / Pages::kHuge * Pages::kHuge;
+      data_ = Pages::take(bytes_);
+      paged_ = true;
       return;
     }
 #endif
-    data_ = std::aligned_alloc(alignment, bytes_);
+    constexpr size_t kCacheLine = 64;
+    bytes_ = (wanted + kCacheLine - 1) / kCacheLine * kCacheLine;
+    if (bytes_ == 0) return;
+    data_ = std::aligned_alloc(kCacheLine, bytes_);
     if (data_ == nullptr) throw std::bad_alloc();
-#if defined(__linux__)
-    if (alignment == kHuge) madvise(data_, bytes_, MADV_HUGEPAGE);
-#endif
   }
   ~Memory() {
 #if defined(__linux__)
-    if (mapped_ != nullptr) {
-      munmap(mapped_, bytes_ + kHuge);
+    if (paged_) {
+      Pages::give(data_, bytes_);
       return;
     }
 #endif
     std::free(data_);
   }
-  Memory(Memory&& other) noexcept
-      : data_(std::exchange(other.data_, nullptr)), mapped_(std::exchange(other.mapped_, nullptr)),
-        bytes_(std::exchange(other.bytes_, 0)) {}
+  Memory(Memory&& other) noexcept { swap(other); }
   Memory& operator=(Memory&& other) noexcept {
-    std::swap(data_, other.data_);
-    std::swap(mapped_, other.mapped_);
-    std::swap(bytes_, other.bytes_);
+    swap(other);
     return *this;
   }
   void* data() const { return data_; }
   size_t bytes() const { return bytes_; }
 
  private:
-  static constexpr size_t kHuge = size_t{1} << 21;
-  // From here on the system gets a block back at once. malloc would keep it, and in the meantime
-  // others would settle in it, so that it could not be had again.
-  static constexpr size_t kMapped = size_t{1} << 25;
-
-#if defined(__linux__)
-  void map() {
-    mapped_ = mmap(nullptr, bytes_ + kHuge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (mapped_ == MAP_FAILED) {
-      mapped_ = nullptr;
-      throw std::bad_alloc();
-    }
-    data_ = reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(mapped_) + kHuge - 1) & ~(kHuge - 1));
-    madvise(data_, bytes_, MADV_HUGEPAGE);
+  void swap(Memory& other) {
+    std::swap(data_, other.data_);
+    std::swap(bytes_, other.bytes_);
+    std::swap(paged_, other.paged_);
   }
-#endif
-  void *data_ = nullptr, *mapped_ = nullptr;
+  void* data_ = nullptr;
   size_t bytes_ = 0;
+  bool paged_ = false;
 };
 
 template <class T>
