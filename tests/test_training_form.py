@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vsr import native_build
 from vsr.models.fdiwn import CHANNELS, Fdiwn, Fswg, Variant
+from vsr.models.fdiwn_recipe import compile_network, how_it_runs
 from vsr.models.fdiwn_training import TrainingTrunk
 from vsr.models.trunk_amx import Group, library, loader, parameters, problem
 
@@ -198,6 +199,21 @@ def trains_in_torch() -> bool:
     return torch.equal(ours, theirs) and all(torch.equal(found[n], expected[n]) for n in expected)
 
 
+def told(patch: int, dtype: torch.dtype = torch.bfloat16) -> str:
+    """What a run says of itself."""
+    net, device = two_groups("fdiwn", 2), torch.device("cpu")
+    assert how_it_runs(net, device, dtype, patch) == ""
+    compile_network(net, device)
+    return how_it_runs(net, device, dtype, patch)
+
+
+@needs_amx
+def test_a_run_says_what_computes_its_trunk() -> None:
+    assert told(48) == "trunk in C++ with AMX"
+    assert told(40) == "trunk in torch, not C++: it needs crops whose side is a multiple of 16"
+    assert "in bfloat16" in told(48, torch.float32)
+
+
 def test_without_the_library_training_takes_torch_and_says_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, asked_anew: None
 ) -> None:
@@ -215,6 +231,7 @@ def test_without_the_library_training_takes_torch_and_says_so(
 
     assert said() == "it has not been built here"
     assert trains_in_torch()
+    assert told(48) == "trunk in torch, not C++: it has not been built here"
     native_build.write_record(record, ROOT / "native", "CMake was not found")
     assert said() == "it was not built: CMake was not found"
     native_build.write_record(record, ROOT / "native", "")

@@ -37,7 +37,7 @@ from vsr.models.fdiwn_training_weights import (
     prepare_rest,
     prepare_wdib,
 )
-from vsr.models.trunk_amx import Group, library
+from vsr.models.trunk_amx import Group, library, problem
 
 __all__ = ["TrainingTrunk"]
 
@@ -179,10 +179,22 @@ class TrainingTrunk:
                 total = run(index, total, 1.0)
             return total
 
+    def native_problem(self, kind: str, dtype: torch.dtype, width: int) -> str | None:
+        """Why a batch is worked on in torch; ``None``: it is in C++.
+
+        Args:
+            kind: of device. dtype: of the products. width: of the crops.
+        """
+        if self._library is None:
+            return problem() or "torch was asked for"
+        if kind != "cpu" or dtype != torch.bfloat16:
+            return "it computes in bfloat16, on a CPU"
+        return "it needs crops whose side is a multiple of 16" if width % 16 else None
+
     def _native(self, groups: list[Fswg], h: Tensor, dtype: torch.dtype) -> GroupRun | None:
         """Runs a group in C++, if that is possible."""
         code = self._library
-        if code is None or dtype != torch.bfloat16 or h.device.type != "cpu" or h.shape[3] % 16:
+        if code is None or self.native_problem(h.device.type, dtype, h.shape[3]) is not None:
             return None
         natural = self._merging.natural.argmax(1)
         ready = [Group(code, group, natural) for group in groups]
