@@ -1,26 +1,28 @@
-"""Builds the C++ engine with the package, where that is possible.
+"""Builds the C++ engine, and the trunk for training, with the package, where that is possible.
 
-Without a compiler or CMake the package is built all the same, for any machine: it then runs the
-network with torch. Either way, what happened is written to ``vsr/engine/native/build.json``, from
-where ``vsr doctor`` takes it.
+Without a compiler or CMake the package is built all the same, for any machine: it then runs and
+trains the network with torch. Either way, what happened is written to a ``build.json`` where the
+libraries would be, from where ``vsr doctor`` takes it.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tempfile
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 #: How much of a failed tool's last words is kept.
 _LAST_WORDS = 300
+#: CMake's component -> where in the package its libraries are.
+_FOLDERS = {"engine": "vsr/engine/native", "training": "vsr/models/trunk_amx"}
 
 
 class NativeBuildHook(BuildHookInterface[Any]):
@@ -29,11 +31,11 @@ class NativeBuildHook(BuildHookInterface[Any]):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
         """Build into the package's folder, and mark the wheel as this platform's if it worked."""
         why = build_in_place(Path(self.root))
-        build_data["artifacts"] += ["vsr/engine/native/build.json"]
+        build_data["artifacts"] += [f"{folder}/build.json" for folder in _FOLDERS.values()]
         if why:
             self.app.display_warning(f"The native engine is left out: {why}")
             return
-        build_data["artifacts"] += ["vsr/engine/native/libvsr_*.so"]
+        build_data["artifacts"] += [f"{folder}/libvsr_*.so" for folder in _FOLDERS.values()]
         build_data["pure_python"] = False
         # No part of it depends on Python's own interface.
         platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
@@ -41,17 +43,19 @@ class NativeBuildHook(BuildHookInterface[Any]):
 
 
 def build_in_place(root: Path) -> str:
-    """Build the engine of the checkout ``root`` into it; the reason if there is none afterwards."""
-    target = root / "vsr" / "engine" / "native"
-    for old in target.glob("libvsr_*.so"):
-        old.unlink()
-    why = _build(root / "native", target)
-    record = {"sources": _digest(root), "why": why}
-    (target / "build.json").write_text(json.dumps(record) + "\n", encoding="utf-8")
+    """Build the libraries of the checkout ``root`` into it; the reason if there are none then."""
+    record = _native_build(root)
+    targets = {component: root / folder for component, folder in _FOLDERS.items()}
+    for target in targets.values():
+        for old in target.glob("libvsr_*.so"):
+            old.unlink()
+    why = _build(root / "native", targets)
+    for target in targets.values():
+        record.write_record(target / record.RECORD, root / "native", why)
     return why
 
 
-def _build(sources: Path, target: Path) -> str:
+def _build(sources: Path, targets: dict[str, Path]) -> str:
     """Configure, build and install; the reason why that is impossible, or nothing."""
     cmake = shutil.which("cmake")
     if cmake is None:
@@ -60,7 +64,10 @@ def _build(sources: Path, target: Path) -> str:
         for arguments in (
             ["-S", str(sources), "-B", folder],
             ["--build", folder, "--parallel"],
-            ["--install", folder, "--prefix", str(target)],
+            *(
+                ["--install", folder, "--component", component, "--prefix", str(target)]
+                for component, target in targets.items()
+            ),
         ):
             done = subprocess.run([cmake, *arguments], capture_output=True, text=True, check=False)
             if done.returncode != 0:
@@ -69,14 +76,14 @@ def _build(sources: Path, target: Path) -> str:
     return ""
 
 
-def _digest(root: Path) -> str:
-    path = root / "vsr" / "engine" / "native" / "sources.py"
-    spec = importlib.util.spec_from_file_location("vsr_native_sources", path)
+def _native_build(root: Path) -> ModuleType:
+    """The package's module of that name, without the package."""
+    spec = importlib.util.spec_from_file_location("native_build", root / "vsr" / "native_build.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return str(module.digest(root / "native"))
+    return module
 
 
 if __name__ == "__main__":

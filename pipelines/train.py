@@ -51,12 +51,19 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """Training begins: what is trained on what, and the step it goes on from (0 for a new run)."""
+    """Training begins.
+
+    Attributes:
+        device: where. training, validation: how many pictures.
+        step: the one it goes on from, 0 for a new run.
+        how: what computes the network there, where that is worth telling.
+    """
 
     device: str
     training: int
     validation: int
     step: int
+    how: str = ""
 
 
 TrainEvent = Prepared | Started | Stepped | Validated
@@ -131,7 +138,9 @@ def train(
             on_event=tell, begun=begun,
         )  # fmt: skip
         loop.restore()
-        tell(Started(str(where), len(training.entries), len(pairs), learner.step))
+        dtype = torch.bfloat16 if settings.precision == "bfloat16" else torch.float32
+        how = recipe.how_it_runs(learner.net, where, dtype, settings.patch)
+        tell(Started(str(where), len(training.entries), len(pairs), learner.step, how))
         outcome = loop.run()
     return TrainReport(str(weights), str(folder), str(where), outcome)
 

@@ -249,6 +249,20 @@ def test_doctor_says_why_readers_and_encoders_do_not_work(
     assert "- hevc_nvenc the GPU has no encoder for it" in lines
 
 
+def test_doctor_says_what_trains_the_trunk(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    for problem, row in (
+        (None, "ok trunk on cpu in C++ with AMX, in bfloat16"),
+        ("it has not been built here", "- trunk in torch, not C++: it has not been built here"),
+    ):
+        monkeypatch.setattr("vsr.models.trunk_amx.problem", lambda said=problem: said)
+        run(["doctor"])
+        lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+        assert lines[lines.index("training") + 1] == row
+
+
 def test_doctor_fails_where_something_essential_does(
     capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,11 +24,11 @@ from vsr.engine.native import library as native
 from vsr.engine.native.backend import run_tail, run_trunk
 from vsr.engine.native.library import Library, Network, Run
 from vsr.engine.native.pack import Packer, pack_trunk
-from vsr.engine.native.sources import digest
 from vsr.errors import BackendError
 from vsr.metrics import psnr_y
 from vsr.models.fdiwn import CHANNELS, SCALES, Variant
 from vsr.models.fdiwn_inference import FdiwnInference, _Fswg
+from vsr.native_build import digest
 from vsr.types import ModelPlan
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -76,6 +76,10 @@ def test_wheel_holds_what_it_must_and_nothing_else(wheel: Path) -> None:
     weights = {name for name in names if name.startswith("vsr/models/weights/")}
     shipped = {"README.md", "SHA256SUMS", *(f"fdiwn_x{scale}.safetensors" for scale in (2, 3, 4))}
     assert {f"vsr/models/weights/{name}" for name in shipped} <= weights
+    assert {"vsr/engine/native/build.json", "vsr/models/trunk_amx/build.json"} <= set(names)
+    # One compiler builds both.
+    libraries = {"vsr/engine/native/libvsr_amx.so", "vsr/models/trunk_amx/libvsr_training.so"}
+    assert libraries & set(names) in (set(), libraries)
 
 
 def test_installed_package_is_whole(installed: Path, tmp_path: Path) -> None:

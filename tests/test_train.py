@@ -15,8 +15,9 @@ import pytest
 import torch
 from photos import make_photos
 
-from pipelines.train import settle, train
+from pipelines.train import Started, settle, train
 from vsr.cli.entry import run
+from vsr.cli.training import _line
 from vsr.errors import InputError, ModelError, OutputError, UsageError
 from vsr.models.registry import load_model
 from vsr.models.weights import read_metadata, read_weights
@@ -334,7 +335,12 @@ def test_command_line(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     out, err = capsys.readouterr()
     assert out.startswith(str(tmp_path / "r" / "fdiwn-m_x2.safetensors"))
     assert "waiting for data" in out
-    assert "training begins on cpu: 2 pictures, 1 to validate on" in err
+    assert "training begins on cpu: 2 pictures, 1 to validate on\n" in err
+
+
+def test_the_first_line_says_what_computes_the_trunk() -> None:
+    text = _line(Started("cpu", 2, 1, 0, "trunk in C++ with AMX"))
+    assert text == ("training begins on cpu: 2 pictures, 1 to validate on; trunk in C++ with AMX")
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from vsr import native_build
 from vsr.models.fdiwn import CHANNELS, Fdiwn, Fswg, Variant
+from vsr.models.fdiwn_recipe import compile_network, how_it_runs
 from vsr.models.fdiwn_training import TrainingTrunk
-from vsr.models.trunk_amx import Group, library, parameters
+from vsr.models.trunk_amx import Group, library, loader, parameters, problem
+
+ROOT = Path(__file__).resolve().parent.parent
+#: Functions that are looked up when the library is loaded.
+LOADED = [f"vsr_training_{name}" for name in ("weights", "packed", "tape", "ready")]
 
 
 def network(variant: Variant, scale: int) -> Fdiwn:
@@ -82,7 +90,7 @@ def in_half_precision(net: Fdiwn, *, native: bool) -> Callable[[Tensor], Tensor]
     return run
 
 
-needs_amx = pytest.mark.skipif(library() is None, reason="needs AMX and a C++ compiler")
+needs_amx = pytest.mark.skipif(library() is None, reason=str(problem()))
 NATIVE = [False, pytest.param(True, marks=needs_amx)]
 
 
@@ -175,16 +183,87 @@ def test_a_broken_step_leaves_nothing_behind() -> None:
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_without_a_compiler_there_is_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shutil.which", lambda _: None)
-    assert library.__wrapped__() is None
+@pytest.fixture
+def asked_anew() -> Iterator[None]:
+    """Whether there is a library is looked at again, in the test and after it."""
+    loader._found.cache_clear()
+    yield
+    loader._found.cache_clear()
+
+
+def trains_in_torch() -> bool:
+    net = two_groups("fdiwn", 2)
+    h = torch.randn(2, CHANNELS, 8, 16)
+    ours, found = derived(net, in_half_precision(net, native=True), h)
+    theirs, expected = derived(net, in_half_precision(net, native=False), h)
+    return torch.equal(ours, theirs) and all(torch.equal(found[n], expected[n]) for n in expected)
+
+
+def told(patch: int, dtype: torch.dtype = torch.bfloat16) -> str:
+    """What a run says of itself."""
+    net, device = two_groups("fdiwn", 2), torch.device("cpu")
+    assert how_it_runs(net, device, dtype, patch) == ""
+    compile_network(net, device)
+    return how_it_runs(net, device, dtype, patch)
 
 
 @needs_amx
-def test_a_compiler_that_fails_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("vsr.models.trunk_amx._FLAGS", ("--no-such-flag",))
-    assert library.__wrapped__() is None
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert library.__wrapped__() is None
+def test_a_run_says_what_computes_its_trunk() -> None:
+    assert told(48) == "trunk in C++ with AMX"
+    assert told(40) == "trunk in torch, not C++: it needs crops whose side is a multiple of 16"
+    assert "in bfloat16" in told(48, torch.float32)
+
+
+def test_without_the_library_training_takes_torch_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, asked_anew: None
+) -> None:
+    able = {"amx_bf16": True, "avx512_bf16": True}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
+    monkeypatch.setattr(loader, "_FOLDER", tmp_path)
+    record = tmp_path / native_build.RECORD
+
+    def said() -> str:
+        loader._found.cache_clear()
+        assert library() is None
+        why = problem()
+        assert why is not None
+        return why
+
+    assert said() == "it has not been built here"
+    assert trains_in_torch()
+    assert told(48) == "trunk in torch, not C++: it has not been built here"
+    native_build.write_record(record, ROOT / "native", "CMake was not found")
+    assert said() == "it was not built: CMake was not found"
+    native_build.write_record(record, ROOT / "native", "")
+    assert "the C++ compiler does not know AMX" in said()
+    (tmp_path / "libvsr_training.so").write_bytes(b"no library")
+    assert "its library cannot be loaded" in said()
+    able["amx_bf16"] = False
+    assert "it needs a processor with AMX" in said()
+
+
+@needs_amx
+def test_a_library_of_other_sources_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, asked_anew: None
+) -> None:
+    shutil.copy(loader._FOLDER / "libvsr_training.so", tmp_path)
+    monkeypatch.setattr(loader, "_FOLDER", tmp_path)
+    native_build.write_record(tmp_path / native_build.RECORD, ROOT / "native", "")
+    assert problem() is None
+    loader._found.cache_clear()
+    native_build.write_record(tmp_path / native_build.RECORD, ROOT / "native" / "training", "")
+    assert problem() == "its library was built from other sources than these"
+    assert trains_in_torch()
+
+
+def refused(*_: object) -> int:
+    return 0
+
+
+@needs_amx
+def test_where_the_system_withholds_the_tile_unit_training_takes_torch(
+    monkeypatch: pytest.MonkeyPatch, asked_anew: None
+) -> None:
+    monkeypatch.setattr("ctypes.CDLL", lambda _: SimpleNamespace(**dict.fromkeys(LOADED, refused)))
+    assert problem() == "the system does not give AMX's tile unit"
+    assert trains_in_torch()

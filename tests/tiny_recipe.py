@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["build", "compile_network", "parameter_groups"]
+__all__ = ["build", "compile_network", "how_it_runs", "parameter_groups"]
 
 
 def build(variant: str, scale: int, start: Mapping[str, Tensor] | None = None) -> nn.Module:
@@ -25,3 +25,7 @@ def parameter_groups(net: nn.Module) -> list[dict[str, Any]]:
 
 def compile_network(net: nn.Module, device: torch.device) -> None:
     """Nothing."""
+
+
+def how_it_runs(net: nn.Module, device: torch.device, dtype: torch.dtype, patch: int) -> str:
+    return ""

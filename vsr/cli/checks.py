@@ -51,6 +51,7 @@ def examine() -> Iterator[Finding]:
         yield from checks()
     yield from _readers()
     yield from _backends()
+    yield from _training()
     yield from _encoders()
     yield from _models()
     yield from _measures()
@@ -140,6 +141,15 @@ def _backends() -> Iterator[Finding]:
         problem = kind.problem(device)
         works = kind.description(device) if problem is None else ""
         yield _of("backends", name, problem, needed=name == "torch", works=works)
+
+
+def _training() -> Iterator[Finding]:
+    from vsr.models.trunk_amx import problem
+
+    why = problem()
+    text = None if why is None else f"in torch, not C++: {why}"
+    works = "on cpu in C++ with AMX, in bfloat16"
+    yield _of("training", "trunk", text, needed=False, works=works)
 
 
 def _encoders() -> Iterator[Finding]:

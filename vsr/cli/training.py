@@ -108,9 +108,10 @@ def _line(event: TrainEvent) -> str:
         return f"{event.images}/{event.total} images prepared"
     if isinstance(event, Started):
         begins = f"goes on at step {event.step:,}" if event.step else "begins"
+        how = f"; {event.how}" if event.how else ""
         return (
             f"training {begins} on {event.device}: {event.training} pictures, "
-            f"{event.validation} to validate on"
+            f"{event.validation} to validate on{how}"
         )
     if isinstance(event, Stepped):
         return (

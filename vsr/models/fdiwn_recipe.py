@@ -20,6 +20,7 @@ __all__ = [
     "PICTURE_RATE",
     "build",
     "compile_network",
+    "how_it_runs",
     "initialise_as_bicubic",
     "network_of",
     "parameter_groups",
@@ -175,6 +176,15 @@ def compile_network(net: Fdiwn, device: torch.device) -> None:
         net.compile(mode="reduce-overhead", dynamic=False)
         return
     net.trunk = TrainingTrunk(net)  # type: ignore[method-assign]
+
+
+def how_it_runs(net: Fdiwn, device: torch.device, dtype: torch.dtype, patch: int) -> str:
+    """What computes the trunk on a CPU; empty where it is as usual."""
+    trunk: object = net.trunk
+    if not isinstance(trunk, TrainingTrunk):
+        return ""
+    problem = trunk.native_problem(device.type, dtype, patch)
+    return "trunk in C++ with AMX" if problem is None else f"trunk in torch, not C++: {problem}"
 
 
 def _bias(layer: nn.Conv2d) -> Tensor:

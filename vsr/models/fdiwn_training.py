@@ -11,32 +11,33 @@ Same parameters, same gradients, up to rounding. What differs:
   group and step, not for each of its two to four uses.
 * A 1x1 convolution's gradients are matrix products.
 
-In the code below ``order`` says which channel of the training form each stored channel is.
+The weights are made in :mod:`vsr.models.fdiwn_training_weights`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - what everybody calls it
-from torch import Tensor, nn
+from torch import Tensor
 
-from vsr.models.fdiwn import (
-    CHANNELS,
-    MIN_VARIANCE,
-    NORM_EPS,
-    Coefficient,
-    Fdiwn,
-    Fswg,
-    ShuffleAttention,
-    Wcrw,
-    Wdib,
-    Wirw,
-    channel_statistics,
+from vsr.models.fdiwn import CHANNELS, MIN_VARIANCE, NORM_EPS, Fdiwn, Fswg, channel_statistics
+from vsr.models.fdiwn_training_weights import (
+    CoefficientWeights,
+    FswgWeights,
+    GateWeights,
+    WcrwWeights,
+    WdibWeights,
+    WideWeights,
+    WirwWeights,
+    merging_of,
+    orders_of,
+    prepare_rest,
+    prepare_wdib,
 )
-from vsr.models.trunk_amx import Group, library
+from vsr.models.trunk_amx import Group, library, problem
 
 __all__ = ["TrainingTrunk"]
 
@@ -45,268 +46,12 @@ Compiler = Callable[[Callable[..., Any]], Callable[..., Any]]
 GroupRun = Callable[[int, Tensor, float], Tensor]
 
 
-def _shuffled(channels: int, groups: int) -> Tensor:
-    """The channel shuffle as indices: shuffled channel ``j`` is channel ``_shuffled(..)[j]``."""
-    j = torch.arange(channels)
-    return (j % groups) * (channels // groups) + j // groups
-
-
-class _Orders(NamedTuple):
-    """Index tensors for blocks and groups.
-
-    Attributes:
-        stored: which channel each stored channel is. both: the same over two features in a row.
-        before: which channel before its shuffle a unit's stored output channel is.
-        after: the order that a block leaves its output in.
-    """
-
-    stored: Tensor
-    both: Tensor
-    before: Tensor
-    after: Tensor
-
-
-def _orders(stored: Tensor) -> _Orders:
-    shuffled = _shuffled(CHANNELS, 2)
-    both = torch.cat([stored, stored + CHANNELS])
-    return _Orders(stored, both, shuffled[stored], torch.argsort(shuffled)[stored])
-
-
-class _Gate(NamedTuple):
-    slope: Tensor
-    offset: Tensor
-    by_mean: Tensor
-
-
-class _Wide(NamedTuple):
-    """Weights of expand, reduce and 3x3, the gate's coefficients, and the unit's scalar."""
-
-    expand: Tensor
-    expand_bias: Tensor
-    reduce: Tensor
-    reduce_bias: Tensor
-    conv: Tensor
-    conv_bias: Tensor
-    gate: _Gate
-    scale: Tensor
-
-
-class _WirwWeights(NamedTuple):
-    wide: _Wide
-    skip: Tensor
-
-
-class _WcrwWeights(NamedTuple):
-    """A WCRW on the remaining half and the distilled half's convolution, over all channels."""
-
-    wide: _Wide
-    both: Tensor
-    both_bias: Tensor
-
-
-class _Mlp(NamedTuple):
-    squeeze: Tensor
-    squeeze_bias: Tensor
-    excite: Tensor
-    excite_bias: Tensor
-
-
-class _CoefficientWeights(NamedTuple):
-    mean: _Mlp
-    deviation: _Mlp
-
-
-class _WdibWeights(NamedTuple):
-    wirw: tuple[_WirwWeights, _WirwWeights, _WirwWeights, _WirwWeights]
-    wcrw: tuple[_WcrwWeights, _WcrwWeights]
-    coefficients: tuple[
-        _CoefficientWeights, _CoefficientWeights, _CoefficientWeights, _CoefficientWeights
-    ]
-    fuse: _Wide
-    fuse_shortcut: Tensor
-    fuse_shortcut_bias: Tensor
-    gate: _Gate
-
-
-class _FswgWeights(NamedTuple):
-    blocks: tuple[_WdibWeights, _WdibWeights, _WdibWeights]
-    skip: Tensor
-    merge1: Tensor
-    merge2: Tensor
-    wirw: _WirwWeights
-    body_scale: Tensor
-    natural: Tensor
-
-
-# Weights, made once a step.
-
-
-def _prepare_gate(attention: ShuffleAttention, order: Tensor) -> _Gate:
-    return _Gate(*(t.index_select(1, order) for t in attention.coefficients()))
-
-
-def _kernel(weight: Tensor, dtype: torch.dtype) -> Tensor:
-    return weight.to(dtype, memory_format=torch.channels_last)
-
-
-def _prepare_wide(unit: Wirw | Wcrw, expand: Tensor, before: Tensor, dtype: torch.dtype) -> _Wide:
-    wide = unit.wide
-    return _Wide(
-        expand.flatten(1).to(dtype),
-        wide.expand.bias,
-        wide.reduce.weight.flatten(1).to(dtype),
-        wide.reduce.bias.to(dtype),
-        _kernel(wide.conv.weight.index_select(0, before), dtype),
-        wide.conv.bias.index_select(0, before).to(dtype),
-        _prepare_gate(wide.attention, before),
-        unit.wide_scale,
-    )
-
-
-def _prepare_wirw(unit: Wirw, orders: _Orders, dtype: torch.dtype) -> _WirwWeights:
-    expand = unit.wide.expand.weight.index_select(1, orders.stored)
-    return _WirwWeights(_prepare_wide(unit, expand, orders.before, dtype), unit.skip_scale)
-
-
-def _prepare_wcrw(
-    unit: Wcrw, distil: nn.Conv2d, orders: _Orders, dtype: torch.dtype
-) -> _WcrwWeights:
-    """The stored order mixes the halves: both read all channels, zero weights for the other's."""
-    stored = orders.stored
-
-    def remaining(weight: Tensor) -> Tensor:
-        return torch.cat([torch.zeros_like(weight), weight], 1).index_select(1, stored)
-
-    def distilled(weight: Tensor) -> Tensor:
-        return torch.cat([weight, torch.zeros_like(weight)], 1).index_select(1, stored)
-
-    k = unit.skip_scale
-    bias = unit.shortcut.bias
-    assert bias is not None  # noqa: S101 - for the type checker: the shortcut has one
-    shortcut = remaining(unit.shortcut.weight).index_select(0, stored) * k
-    return _WcrwWeights(
-        _prepare_wide(unit, remaining(unit.wide.expand.weight), orders.before, dtype),
-        _kernel(torch.cat([shortcut, distilled(distil.weight).index_select(0, stored)]), dtype),
-        torch.cat([bias.index_select(0, stored) * k, torch.zeros_like(bias)]).to(dtype),
-    )
-
-
-def _prepare_coefficient(coefficient: Coefficient, order: Tensor) -> _CoefficientWeights:
-    mean, deviation = (
-        _Mlp(
-            mlp.squeeze.weight.index_select(1, order),
-            mlp.squeeze.bias,
-            mlp.excite.weight.index_select(0, order),
-            mlp.excite.bias.index_select(0, order),
-        )
-        for mlp in (coefficient.from_mean, coefficient.from_deviation)
-    )
-    return _CoefficientWeights(mean, deviation)
-
-
-def _prepare_wdib(block: Wdib, orders: _Orders, dtype: torch.dtype) -> _WdibWeights:
-    stored = orders.stored
-    ones = torch.ones_like(stored, dtype=torch.float32)
-    scales = torch.cat([block.scale_a * ones, block.scale_b * ones]).view(1, -1, 1, 1)
-
-    def from_both(weight: Tensor) -> Tensor:
-        return (weight * scales).index_select(1, orders.both)
-
-    fuse, k = block.fuse, block.fuse.skip_scale
-    bias = fuse.shortcut.bias
-    assert bias is not None  # noqa: S101 - for the type checker: the shortcut has one
-    expand = torch.cat([fuse.wide.expand.weight, block.calibrate.weight.index_select(0, stored)])
-    return _WdibWeights(
-        tuple(
-            _prepare_wirw(unit, orders, dtype)
-            for unit in (block.wirw1, block.wirw2, block.wirw3, block.wirw4)
-        ),  # type: ignore[arg-type]
-        (
-            _prepare_wcrw(block.wcrw1, block.distil2, orders, dtype),
-            _prepare_wcrw(block.wcrw2, block.distil1, orders, dtype),
-        ),
-        tuple(
-            _prepare_coefficient(c, stored)
-            for c in (
-                block.coefficient_a1,
-                block.coefficient_b1,
-                block.coefficient_a2,
-                block.coefficient_b2,
-            )
-        ),  # type: ignore[arg-type]
-        _prepare_wide(fuse, from_both(expand), orders.before, dtype),
-        _kernel(from_both(fuse.shortcut.weight).index_select(0, stored) * k, dtype),
-        (bias.index_select(0, stored) * k).to(dtype),
-        _prepare_gate(block.attention, stored),
-    )
-
-
-def _dense(grouped: nn.Conv2d, mask: Tensor, source: Tensor, rows: Tensor) -> Tensor:
-    """A grouped convolution after a channel shuffle, as a dense weight.
-
-    Args:
-        grouped: the training form's. mask: 1 where an output reads an input, ``(C, 2 C, 1, 1)``.
-        source: which of its group's inputs each stored input is. rows: the order of its outputs.
-    """
-    return (grouped.weight.index_select(1, source) * mask).index_select(0, rows)
-
-
-class _Merging(NamedTuple):
-    """How a group's grouped convolutions read stored channels; see :func:`_dense`."""
-
-    first: Tensor
-    second: Tensor
-    third: Tensor
-    source1: Tensor
-    mask1: Tensor
-    source2: Tensor
-    mask2: Tensor
-    natural: Tensor
-
-
-def _merging(first: Tensor, second: Tensor, third: Tensor) -> _Merging:
-    def reads(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        groups = 4
-        place = torch.argsort(_shuffled(2 * CHANNELS, groups))[torch.cat([a, b + CHANNELS])]
-        inputs, outputs = 2 * CHANNELS // groups, CHANNELS // groups
-        mask = place // inputs == (torch.arange(CHANNELS) // outputs)[:, None]
-        return place % inputs, mask[:, :, None, None].float()
-
-    natural = torch.eye(CHANNELS)[torch.argsort(third)]
-    return _Merging(first, second, third, *reads(first, second), *reads(third, third), natural)
-
-
-def _prepare_rest(
-    group: Fswg,
-    blocks: tuple[_WdibWeights, _WdibWeights, _WdibWeights],
-    orders: _Orders,
-    merging: _Merging,
-    dtype: torch.dtype,
-) -> _FswgWeights:
-    m = merging
-    skip = group.skip.weight.index_select(1, m.first).index_select(0, m.second)
-    wirw = _prepare_wirw(group.wirw, orders, dtype)
-    k = group.skip_scale
-    return _FswgWeights(
-        blocks,
-        _kernel(skip, dtype),
-        _kernel(_dense(group.merge1, m.mask1, m.source1, m.third), dtype),
-        _kernel(_dense(group.merge2, m.mask2, m.source2, m.third), dtype),
-        _WirwWeights(wirw.wide._replace(scale=wirw.wide.scale * k), wirw.skip * k),
-        group.body_scale,
-        m.natural.to(dtype),
-    )
-
-
-# The trunk.
-
-
 def _pointwise(x: Tensor, weight: Tensor) -> Tensor:
     """A 1x1 convolution without its bias, as a matrix product."""
     return F.linear(x.permute(0, 2, 3, 1), weight).permute(0, 3, 1, 2)
 
 
-def _gate(t: Tensor, gate: _Gate) -> Tensor:
+def _gate(t: Tensor, gate: GateWeights) -> Tensor:
     """Shuffle attention without its shuffle: what to multiply ``t`` by, float32."""
     mean, variance = channel_statistics(t)
     a = gate.slope * torch.rsqrt(variance + NORM_EPS)
@@ -319,7 +64,7 @@ def _scaled(scale: Tensor, like: Tensor) -> Tensor:
     return scale.view(1, 1, 1, 1).expand(like.shape[0], like.shape[1], 1, 1)
 
 
-def _wide(x: Tensor, w: _Wide, expanded: Tensor | None = None) -> Tensor:
+def _wide(x: Tensor, w: WideWeights, expanded: Tensor | None = None) -> Tensor:
     if expanded is None:
         expanded = _pointwise(x, w.expand)
     # Rounded before the ReLU: its result is kept for the gradient then, and not a mask of bits.
@@ -329,18 +74,18 @@ def _wide(x: Tensor, w: _Wide, expanded: Tensor | None = None) -> Tensor:
     return _scaled(w.scale, t) * (t.float() * _gate(t, w.gate))
 
 
-def _wirw(x: Tensor, w: _WirwWeights) -> Tensor:
+def _wirw(x: Tensor, w: WirwWeights) -> Tensor:
     """Float32."""
     return _wide(x, w.wide) + _scaled(w.skip, x) * x.float()
 
 
-def _wcrw(x: Tensor, w: _WcrwWeights) -> tuple[Tensor, Tensor]:
+def _wcrw(x: Tensor, w: WcrwWeights) -> tuple[Tensor, Tensor]:
     """The unit's result, and the distilled features' before their sigmoid; float32."""
     shortcut, distilled = F.conv2d(x, w.both, w.both_bias, padding=1).chunk(2, 1)
     return _wide(x, w.wide) + shortcut.float(), distilled.float()
 
 
-def _coefficient(x: Tensor, w: _CoefficientWeights) -> Tensor:
+def _coefficient(x: Tensor, w: CoefficientWeights) -> Tensor:
     mean, variance = channel_statistics(x)
     deviation = variance.clamp_min(MIN_VARIANCE).sqrt()
     gate = torch.zeros_like(mean).flatten(1)
@@ -350,7 +95,7 @@ def _coefficient(x: Tensor, w: _CoefficientWeights) -> Tensor:
     return (0.5 * gate)[:, :, None, None]
 
 
-def _wdib(x: Tensor, w: _WdibWeights) -> Tensor:
+def _wdib(x: Tensor, w: WdibWeights) -> Tensor:
     dtype = x.dtype
     a1c, b1c, a2c, b2c = w.coefficients
     p = F.leaky_relu(_wirw(x, w.wirw[0]).to(dtype), 0.05)
@@ -382,7 +127,7 @@ def _bridge(o1: Tensor, o2: Tensor, skip: Tensor) -> Tensor:
 
 
 def _join(
-    base: Tensor, x: Tensor, outputs: tuple[Tensor, Tensor, Tensor], w: _FswgWeights
+    base: Tensor, x: Tensor, outputs: tuple[Tensor, Tensor, Tensor], w: FswgWeights
 ) -> Tensor:
     """``base`` plus the group's result, in the natural order; float32.
 
@@ -411,13 +156,13 @@ class TrainingTrunk:
         self._net = net
         self._library = library() if native else None
         ready: Compiler = torch.compile(fullgraph=True, dynamic=False) if compiled else lambda f: f
-        self._prepare_wdib, self._prepare_rest = ready(_prepare_wdib), ready(_prepare_rest)
+        self._prepare_wdib, self._prepare_rest = ready(prepare_wdib), ready(prepare_rest)
         self._wdib, self._bridge, self._join = ready(_wdib), ready(_bridge), ready(_join)
-        orders = [_orders(torch.arange(CHANNELS))]
+        orders = [orders_of(torch.arange(CHANNELS))]
         for _ in range(2):
-            orders.append(_orders(orders[-1].after))
+            orders.append(orders_of(orders[-1].after))
         self._orders = orders
-        self._merging = _merging(orders[0].after, orders[1].after, orders[2].after)
+        self._merging = merging_of(orders[0].after, orders[1].after, orders[2].after)
 
     def __call__(self, h: Tensor) -> Tensor:
         """As :meth:`vsr.models.fdiwn.Fdiwn.trunk`, float32."""
@@ -434,10 +179,22 @@ class TrainingTrunk:
                 total = run(index, total, 1.0)
             return total
 
+    def native_problem(self, kind: str, dtype: torch.dtype, width: int) -> str | None:
+        """Why a batch is worked on in torch; ``None``: it is in C++.
+
+        Args:
+            kind: of device. dtype: of the products. width: of the crops.
+        """
+        if self._library is None:
+            return problem() or "torch was asked for"
+        if kind != "cpu" or dtype != torch.bfloat16:
+            return "it computes in bfloat16, on a CPU"
+        return "it needs crops whose side is a multiple of 16" if width % 16 else None
+
     def _native(self, groups: list[Fswg], h: Tensor, dtype: torch.dtype) -> GroupRun | None:
         """Runs a group in C++, if that is possible."""
         code = self._library
-        if code is None or dtype != torch.bfloat16 or h.device.type != "cpu" or h.shape[3] % 16:
+        if code is None or self.native_problem(h.device.type, dtype, h.shape[3]) is not None:
             return None
         natural = self._merging.natural.argmax(1)
         ready = [Group(code, group, natural) for group in groups]
@@ -456,9 +213,9 @@ class TrainingTrunk:
 
         return run
 
-    def _weights(self, group: Fswg, dtype: torch.dtype) -> _FswgWeights:
+    def _weights(self, group: Fswg, dtype: torch.dtype) -> FswgWeights:
         blocks = (group.wdib1, group.wdib2, group.wdib3)
-        weights: _FswgWeights = self._prepare_rest(
+        weights: FswgWeights = self._prepare_rest(
             group,
             tuple(
                 self._prepare_wdib(block, orders, dtype)

@@ -39,6 +39,11 @@ class Recipe(Protocol):
         """Compile in place what is worth it there."""
         ...
 
+    @staticmethod
+    def how_it_runs(net: nn.Module, device: torch.device, dtype: torch.dtype, patch: int) -> str:
+        """What computes the network, for people; empty if there is nothing to say."""
+        ...
+
 
 def recipe_for(model: str, scale: int) -> Recipe:
     """How ``model`` is trained.

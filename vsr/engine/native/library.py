@@ -8,7 +8,6 @@ library for AMX computes in bfloat16, the others in float32.
 from __future__ import annotations
 
 import ctypes
-import json
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from vsr.engine.native.sources import digest
+from vsr import native_build
 from vsr.errors import BackendError, OutOfMemoryError
 from vsr.models.fdiwn import CHANNELS
 
@@ -48,8 +47,7 @@ INSTRUCTION_SETS: dict[str, tuple[str, ...]] = {
 AMX = "amx"
 _FOLDER = Path(__file__).parent
 #: What the build says of itself: its libraries, or why there are none.
-_RECORD = _FOLDER / "build.json"
-_SOURCES = _FOLDER.parents[2] / "native"
+_RECORD = _FOLDER / native_build.RECORD
 #: Of the C interface; a library that was built from other sources is not used.
 _INTERFACE = 2
 
@@ -74,7 +72,7 @@ def find(*, bfloat16: bool = False) -> tuple[str, Path]:
         if wanted[0] != "avx512" or not torch.cpu._is_amx_tile_supported():
             raise BackendError("it computes in bfloat16 with AMX, which this processor has not")
         wanted = (AMX,)
-    why = _why_unusable()
+    why = native_build.problem(_RECORD)
     if not why:
         for name in wanted:
             path = _FOLDER / f"libvsr_{name}.so"
@@ -84,19 +82,6 @@ def find(*, bfloat16: bool = False) -> tuple[str, Path]:
     raise BackendError(
         why, remedy="With a C++ compiler and CMake at hand, install the package again."
     )
-
-
-def _why_unusable() -> str:
-    """What the build's record says against its libraries; empty if nothing."""
-    if not _RECORD.is_file():
-        return "it has not been built here"
-    record = json.loads(_RECORD.read_text(encoding="utf-8"))
-    if record["why"]:
-        return f"it was not built: {record['why']}"
-    # A checkout has the sources beside the package, and they may have changed since.
-    if _SOURCES.is_dir() and digest(_SOURCES) != record["sources"]:
-        return "its library was built from other sources than these"
-    return ""
 
 
 @cache

@@ -1,4 +1,4 @@
-"""FDIWN's trunk in training on a processor with AMX: C++, compiled when it is first used.
+"""FDIWN's trunk in training on a processor with AMX. Its sources are in ``native/training/``.
 
 One call runs a group forward and keeps a tape, one runs it backward; each image is worked on by one
 core, in whose caches its features stay. The arithmetic is that of
@@ -9,78 +9,20 @@ statistics.
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from vsr.errors import OutOfMemoryError
 from vsr.models.fdiwn import Fswg, ShuffleAttention, Wcrw, Wdib, Wirw
+from vsr.models.trunk_amx.loader import Library, library, problem
 
-__all__ = ["Group", "Library", "library", "parameters"]
+__all__ = ["Group", "Library", "library", "parameters", "problem"]
 
 #: Of the expanding convolutions: WIRW's, WCRW's, the fusion's.
 Widths = tuple[int, int, int]
-
-_FOLDER = Path(__file__).parent
-_SOURCES = ("trunk.cpp", "kernels.h", "layout.h", "prepare.h")
-_FLAGS = (
-    "-std=c++20", "-O3", "-shared", "-fPIC", "-Wno-psabi", "-mfma", "-mbmi2", "-mavx512f",
-    "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512bf16", "-mamx-tile", "-mamx-bf16",
-)  # fmt: skip
-
-
-class Library:
-    """The compiled code."""
-
-    def __init__(self, path: Path) -> None:
-        self.code = ctypes.CDLL(str(path))
-        for name in ("weights", "packed", "tape"):
-            getattr(self.code, f"vsr_training_{name}").restype = ctypes.c_long
-
-
-@cache
-def library() -> Library | None:
-    """The library, compiled if it has not been; ``None`` where it cannot run or be compiled."""
-    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    compiler = shutil.which("g++") or shutil.which("clang++") or shutil.which("c++")
-    if sys.platform != "linux" or compiler is None:
-        return None
-    if not (capabilities.get("amx_bf16") and capabilities.get("avx512_bf16")):
-        return None
-    digest = hashlib.sha256(" ".join((compiler, *_FLAGS)).encode())
-    for name in _SOURCES:
-        digest.update((_FOLDER / name).read_bytes())
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vsr" / "code"
-    path = home / f"trunk_amx-{digest.hexdigest()[:32]}.so"
-    if not path.is_file() and not _compiled(compiler, path):
-        return None
-    found = Library(path)
-    return found if found.code.vsr_training_ready() else None
-
-
-def _compiled(compiler: str, path: Path) -> bool:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            new = Path(folder) / path.name
-            source = str(_FOLDER / _SOURCES[0])
-            done = subprocess.run(  # noqa: S603 - a compiler from the path, our own source
-                [compiler, *_FLAGS, source, "-o", str(new)], capture_output=True, check=False
-            )
-            if done.returncode == 0:
-                new.replace(path)
-    except OSError:
-        return False
-    return done.returncode == 0
 
 
 def _wide(unit: Wirw | Wcrw, *more: Tensor) -> list[Tensor]:
@@ -178,13 +120,19 @@ class Group:
         return out
 
     def call(self, name: str, x: Tensor, base: float, *tensors: Tensor) -> None:
-        """Run a function of the library on images of ``x``'s shape."""
+        """Run a function of the library on images of ``x``'s shape.
+
+        Raises:
+            OutOfMemoryError: there is no room for what its threads need.
+        """
         n, _, h, w = x.shape
         shape = (ctypes.c_int * 7)(n, h, w, *self.widths, torch.get_num_threads())
-        getattr(self.code, f"vsr_training_{name}")(
+        failed = getattr(self.code, f"vsr_training_{name}")(
             shape, _address(self._natural), ctypes.c_float(base), _address(self.weights),
             _address(self.packed), *map(_address, tensors),
         )  # fmt: skip
+        if failed:
+            raise OutOfMemoryError("out of memory", remedy="Use a smaller --batch or --patch.")
 
     def tape(self, x: Tensor) -> Tensor:
         """Memory for what the gradient needs; given back to :data:`_TAPES`."""

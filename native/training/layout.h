@@ -1,24 +1,26 @@
-// The effective weights of a group, which are one row of numbers: where each of them is. Kernels are
-// [taps][inputs][outputs]. Their gradients are in the same places of another row.
+// The effective weights of a group, which are one row of numbers: where each of them is. Kernels
+// are [taps][inputs][outputs]. Their gradients are in the same places of another row.
 #pragma once
 
-namespace vsr {
+namespace vsr::training {
 
 constexpr int C = 24;  // channels
 
 // Where numbers are, in the weights or in their gradients.
 class Cursor {
  public:
-  explicit Cursor(float* at) : at_(at) {}
+  // base: nullptr only counts them.
+  explicit Cursor(float* base) : base_(base) {}
   float* take(long count) {
-    float* found = at_;
-    at_ += count;
+    float* found = base_ ? base_ + used_ : nullptr;
+    used_ += count;
     return found;
   }
-  float* at() const { return at_; }
+  long used() const { return used_; }
 
  private:
-  float* at_;
+  float* base_;
+  long used_ = 0;
 };
 
 struct Widths {
@@ -91,4 +93,4 @@ struct Group {
         body_scale(c.take(1)) {}
 };
 
-}  // namespace vsr
+}  // namespace vsr::training

@@ -3,13 +3,13 @@
 // `vsr.models.fdiwn_training` does with torch, in a hundredth of the time.
 #pragma once
 
-#include <array>
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
 #include "layout.h"
 
-namespace vsr {
+namespace vsr::training {
 
 // Takes a group's parameters in turn, each as torch has it; gradients, if wanted, beside them.
 class Parameters {
@@ -171,7 +171,7 @@ class Preparation {
     block(to.block1, first);
     block(to.block2, second);
     block(to.block3, third);
-    plain(to.skip, C, C, C, second.stored, third.stored, {}, {});
+    plain(to.skip, C, C, second.stored, third.stored, {}, {});
     merge(to.merge1, joined(first.after, second.after, C), third.after);
     merge(to.merge2, joined(third.after, third.after, C), third.after);
     const Factor skip = factor(p_.take());
@@ -238,9 +238,8 @@ class Preparation {
     copy_.number(to.skip, factor(p_.take()), whole);
   }
 
-  void plain(float* to, int stride, int inputs, int outputs, const Indices& ins,
-             const Indices& outs, const std::vector<Factor>& input_factors, Factor whole) {
-    (void)outputs;
+  void plain(float* to, int stride, int inputs, const Indices& ins, const Indices& outs,
+             const std::vector<Factor>& input_factors, Factor whole) {
     const Parameters::One kernel = p_.take();
     copy_.kernel(to, stride, kernel.value, kernel.gradient, inputs, 9, ins, outs, input_factors,
                  whole);
@@ -255,11 +254,11 @@ class Preparation {
     for (int& i : remaining) i = i < 0 ? -1 : i;
     wide(to.wide, C / 2, remaining, orders.before, {}, {});
     const Factor k = factor(p_.take());
-    plain(to.both, 2 * C, C / 2, C, remaining, orders.stored, {}, k);
+    plain(to.both, 2 * C, C / 2, remaining, orders.stored, {}, k);
     copy_.vector(to.both_bias, p_.take(), orders.stored, k);
     if (copy_.forward)
       for (int c = 0; c < C; ++c) to.both_bias[C + c] = 0;
-    plain(to.both + C, 2 * C, C / 2, C, distilled, orders.stored, {}, {});
+    plain(to.both + C, 2 * C, C / 2, distilled, orders.stored, {}, {});
   }
 
   void mlp(const Mlp& to, const Indices& order) {
@@ -283,7 +282,7 @@ class Preparation {
     std::fill(scales.begin() + C, scales.end(), b);
     wide(to.fuse, 2 * C, orders.both, orders.before, scales, {}, &orders.stored);
     const Factor k = factor(p_.take());
-    plain(to.shortcut, C, 2 * C, C, orders.both, orders.stored, scales, k);
+    plain(to.shortcut, C, 2 * C, orders.both, orders.stored, scales, k);
     copy_.vector(to.shortcut_bias, p_.take(), orders.stored, k);
     gate(to.gate, orders.stored);
   }
@@ -312,4 +311,4 @@ class Preparation {
   Copier copy_;
 };
 
-}  // namespace vsr
+}  // namespace vsr::training

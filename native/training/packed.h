@@ -1,0 +1,95 @@
+// A group's weights as the tile unit reads them, for the forward and the backward pass.
+#pragma once
+
+#include "layout.h"
+#include "tiles.h"
+
+namespace vsr::training {
+
+// Where packed weights are, one after the other.
+class Room {
+ public:
+  // base: nullptr only counts them.
+  explicit Room(bf16* base) : base_(base) {}
+  const bf16* take(long count) {
+    const bf16* found = base_ ? base_ + used_ : nullptr;
+    used_ += count;
+    return found;
+  }
+  long used() const { return used_; }
+
+ private:
+  bf16* base_;
+  long used_ = 0;
+};
+
+struct Pointwise {
+  Packed forward, backward;
+  Pointwise(Room& room, const float* w, int inputs, int outputs) {
+    forward = {nullptr, 1, inputs, outputs};
+    backward = {nullptr, 1, outputs, inputs};
+    forward.data = room.take(forward.size());
+    backward.data = room.take(backward.size());
+    if (!w) return;
+    pack(forward, const_cast<bf16*>(forward.data),
+         [=](int, int in, int out) { return w[in * outputs + out]; });
+    pack(backward, const_cast<bf16*>(backward.data),
+         [=](int, int in, int out) { return w[out * outputs + in]; });
+  }
+};
+
+struct Conv {
+  Packed forward, backward;
+  Conv(Room& room, const float* w, int inputs, int outputs) {
+    forward = {nullptr, 3, 3 * inputs, outputs};
+    backward = {nullptr, 3, 3 * outputs, inputs};
+    forward.data = room.take(forward.size());
+    backward.data = room.take(backward.size());
+    if (!w) return;
+    pack(forward, const_cast<bf16*>(forward.data), [=](int dy, int in, int out) {
+      return w[((dy * 3 + in / inputs) * inputs + in % inputs) * outputs + out];
+    });
+    pack(backward, const_cast<bf16*>(backward.data), [=](int dy, int in, int out) {
+      return w[(((2 - dy) * 3 + 2 - in / outputs) * inputs + out) * outputs + in % outputs];
+    });
+  }
+};
+
+struct PackedWide {
+  Pointwise expand, reduce;
+  Conv conv;
+  PackedWide(Room& r, const Wide& w, bool fill)
+      : expand(r, fill ? w.expand : nullptr, w.inputs, w.wide + w.extra),
+        reduce(r, fill ? w.reduce : nullptr, w.wide, w.reduced),
+        conv(r, fill ? w.conv : nullptr, w.reduced, C) {}
+};
+
+struct PackedWcrw {
+  PackedWide wide;
+  Conv both;
+  PackedWcrw(Room& r, const Wcrw& w, bool fill)
+      : wide(r, w.wide, fill), both(r, fill ? w.both : nullptr, C, 2 * C) {}
+};
+
+struct PackedWdib {
+  PackedWide wirw1, wirw2, wirw3, wirw4;
+  PackedWcrw wcrw1, wcrw2;
+  PackedWide fuse;
+  Conv shortcut;
+  PackedWdib(Room& r, const Wdib& w, bool fill)
+      : wirw1(r, w.wirw1.wide, fill), wirw2(r, w.wirw2.wide, fill), wirw3(r, w.wirw3.wide, fill),
+        wirw4(r, w.wirw4.wide, fill), wcrw1(r, w.wcrw1, fill), wcrw2(r, w.wcrw2, fill),
+        fuse(r, w.fuse, fill), shortcut(r, fill ? w.shortcut : nullptr, 2 * C, C) {}
+};
+
+struct PackedGroup {
+  PackedWdib block1, block2, block3;
+  Conv skip, merge1, merge2;
+  PackedWide wirw;
+  PackedGroup(Room& r, const Group& w, bool fill)
+      : block1(r, w.block1, fill), block2(r, w.block2, fill), block3(r, w.block3, fill),
+        skip(r, fill ? w.skip : nullptr, C, C), merge1(r, fill ? w.merge1 : nullptr, 2 * C, C),
+        merge2(r, fill ? w.merge2 : nullptr, 2 * C, C), wirw(r, w.wirw.wide, fill) {}
+};
+
+}  // namespace vsr::training

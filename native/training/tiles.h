@@ -1,0 +1,143 @@
+// Products on the tile unit: 16 pixels by 16 channels over 32 inputs at a time, from bfloat16 with
+// float32 sums.
+#pragma once
+
+#include "memory.h"
+
+namespace vsr::training {
+
+// Has this thread's tile unit set up for as long as it lives: eight tiles of 16 rows of 64 bytes.
+class TileUnit {
+ public:
+  TileUnit() {
+    alignas(64) Configuration shape{};
+    shape.palette = 1;
+    for (int i = 0; i < 8; ++i) {
+      shape.rows[i] = 16;
+      shape.row_bytes[i] = 64;
+    }
+    // GCC believes that the instruction reads a pointer's worth, and would leave out the rest.
+    asm volatile("" : : "r"(&shape) : "memory");
+    _tile_loadconfig(&shape);
+  }
+  ~TileUnit() { _tile_release(); }
+  TileUnit(const TileUnit&) = delete;
+  TileUnit& operator=(const TileUnit&) = delete;
+
+ private:
+  struct Configuration {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+  };
+};
+
+// Weights of a product over `taps` stretches of `inputs` contiguous inputs each, as pairs of rows.
+struct Packed {
+  const bf16* data;
+  int stretches, inputs, outputs;
+  int steps() const { return (inputs + 31) / 32; }  // per stretch
+  int tiles() const { return (outputs + 15) / 16; }
+  long size() const { return static_cast<long>(stretches) * steps() * tiles() * 512; }
+};
+
+// value(stretch, input, output) is float32.
+template <class Value>
+inline void pack(const Packed& p, bf16* to, Value value) {
+  for (int s = 0; s < p.stretches; ++s)
+    for (int k = 0; k < p.steps(); ++k)
+      for (int t = 0; t < p.tiles(); ++t)
+        for (int pair = 0; pair < 16; ++pair) {
+          float row[32];
+          for (int lane = 0; lane < 32; ++lane) {
+            const int in = 32 * k + 2 * pair + (lane & 1), out = 16 * t + (lane >> 1);
+            row[lane] = in < p.inputs && out < p.outputs ? value(s, in, out) : 0.0f;
+          }
+          store(to, _mm512_loadu_ps(row));
+          store(to + 16, _mm512_loadu_ps(row + 16));
+          to += 32;
+        }
+}
+
+constexpr int kMostOutputs = 160;
+
+template <int N>
+inline void multiply_tiles(const bf16* const* rows, int pitch, const Packed& w, int tile,
+                           float* sums, int line) {
+  _tile_zero(0);
+  if constexpr (N > 1) _tile_zero(1);
+  if constexpr (N > 2) _tile_zero(2);
+  if constexpr (N > 3) _tile_zero(3);
+  const int steps = w.steps(), tiles = w.tiles();
+  for (int s = 0; s < w.stretches; ++s)
+    for (int k = 0; k < steps; ++k) {
+      const bf16* b = w.data + (static_cast<long>(s * steps + k) * tiles + tile) * 512;
+      _tile_loadd(4, rows[s] + 32 * k, 2 * pitch);
+      _tile_loadd(5, b, 64);
+      _tile_dpbf16ps(0, 4, 5);
+      if constexpr (N > 1) {
+        _tile_loadd(6, b + 512, 64);
+        _tile_dpbf16ps(1, 4, 6);
+      }
+      if constexpr (N > 2) {
+        _tile_loadd(7, b + 1024, 64);
+        _tile_dpbf16ps(2, 4, 7);
+      }
+      if constexpr (N > 3) {
+        _tile_loadd(5, b + 1536, 64);
+        _tile_dpbf16ps(3, 4, 5);
+      }
+    }
+  _tile_stored(0, sums, 4 * line);
+  if constexpr (N > 1) _tile_stored(1, sums + 16, 4 * line);
+  if constexpr (N > 2) _tile_stored(2, sums + 32, 4 * line);
+  if constexpr (N > 3) _tile_stored(3, sums + 48, 4 * line);
+}
+
+// Sixteen pixels: sums[16][line] of all outputs.
+inline void multiply(const bf16* const* rows, int pitch, const Packed& w, float* sums, int line) {
+  const int tiles = w.tiles();
+  int t = 0;
+  for (; t + 4 <= tiles; t += 4) multiply_tiles<4>(rows, pitch, w, t, sums + 16 * t, line);
+  switch (tiles - t) {
+    case 1: multiply_tiles<1>(rows, pitch, w, t, sums + 16 * t, line); break;
+    case 2: multiply_tiles<2>(rows, pitch, w, t, sums + 16 * t, line); break;
+    case 3: multiply_tiles<3>(rows, pitch, w, t, sums + 16 * t, line); break;
+    default: break;
+  }
+}
+
+// done(pixel, sums): sixteen pixels from `pixel` on, `kMostOutputs` floats each.
+template <class Done>
+inline void pointwise(Size size, const bf16* x, const Packed& w, Done done) {
+  alignas(64) float sums[16 * kMostOutputs];
+  for (int p = 0; p < size.pixels(); p += 16) {
+    const bf16* row = x + static_cast<long>(p) * w.inputs;
+    multiply(&row, w.inputs, w, sums, kMostOutputs);
+    done(p, sums);
+  }
+}
+
+// The map with a border of one zero pixel; `to` has had zeros in its border since it was made.
+inline void pad(Size size, const bf16* x, int channels, bf16* to) {
+  for (int y = 0; y < size.height; ++y)
+    std::memcpy(to + (static_cast<long>(y + 1) * size.line() + 1) * channels,
+                x + static_cast<long>(y) * size.width * channels, 2L * size.width * channels);
+}
+
+// 3x3 over a padded map; the weights' stretches are the kernel's lines, three pixels each.
+template <class Done>
+inline void convolve(Size size, const bf16* padded, const Packed& w, Done done) {
+  alignas(64) float sums[16 * kMostOutputs];
+  const int channels = w.inputs / 3;
+  const long line = static_cast<long>(size.line()) * channels;
+  for (int y = 0; y < size.height; ++y)
+    for (int x = 0; x < size.width; x += 16) {
+      const bf16* rows[3];
+      for (int dy = 0; dy < 3; ++dy) rows[dy] = padded + (y + dy) * line + x * channels;
+      multiply(rows, channels, w, sums, kMostOutputs);
+      done(y * size.width + x, sums);
+    }
+}
+
+}  // namespace vsr::training
