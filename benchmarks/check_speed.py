@@ -22,6 +22,7 @@ from speed import training_form
 import vsr
 from pipelines.bench.machine import machine
 from pipelines.memory import keep_freed_memory
+from vsr.engine.native.library import amx_problem
 
 #: What is left of the recorded ratio at least.
 LEAST = 0.9
@@ -55,6 +56,8 @@ def main() -> None:
     torch.set_num_threads(1)
     keep_freed_memory()
     kind = machine()["cpu"] + ", " + torch.backends.cpu.get_cpu_capability()
+    if amx_problem() is None:
+        kind += ", AMX"
     path = record.RESULTS / f"{NAME}.json"
     rows = json.loads(path.read_text())["rows"] if path.is_file() else []
     known = next((row["ratio"] for row in rows if row["processor"] == kind), None)

@@ -3,7 +3,9 @@
 Usage: ``python benchmarks/segments.py [--size 120x68] [--frames 80] [--rounds 3]``. A clip of two
 frames a second, whose segments are therefore short (20 frames; a film's have 250), is upscaled
 with FDIWN straight through, in segments, and in segments by one and by two workers of one thread
-each, in turns. Prints a Markdown table. Run it on an otherwise idle machine with two cores or more.
+each, in turns. One worker on two cores has its decoder, encoder and verification on the second one,
+so it is also confined to one core, with all that belongs to the job. Prints a Markdown table. Run
+it on an otherwise idle machine with two cores or more.
 
 The cost of a segment is a matter of seconds, not of its frames: the share it has in a real job is
 the time of one segment here over the time that job spends on one.
@@ -12,6 +14,7 @@ the time of one segment here over the time that job spends on one.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
@@ -56,6 +59,16 @@ def job(source: Path, **how: Any) -> tuple[float, Report]:
     return time.perf_counter() - begun, report
 
 
+def confined(source: Path, **how: Any) -> tuple[float, Report]:
+    """The same on a single core; Linux only."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        return job(source, **how)
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--size", default="120x68", metavar="WxH")
@@ -69,6 +82,7 @@ def main() -> None:
         "straight through": partial(job, resume=False),
         "in segments": partial(job, fresh=True),
         "one worker, one thread": partial(job, devices="cpu:1x1", fresh=True),
+        "one worker on one core": partial(confined, devices="cpu:1x1", fresh=True),
         "two workers, one thread each": partial(job, devices="cpu:2x1", fresh=True),
     }
     ways = {name: way for name, way in ways.items() if arguments.only in name}
@@ -116,6 +130,9 @@ def summary(rows: list[dict[str, Any]]) -> None:
     if {"one worker, one thread", "two workers, one thread each"} <= seconds.keys():
         one, two = seconds["one worker, one thread"], seconds["two workers, one thread each"]
         print(f"two workers: {one / two:.2f} times one, the start of processes included")
+    if {"one worker on one core", "two workers, one thread each"} <= seconds.keys():
+        one, two = seconds["one worker on one core"], seconds["two workers, one thread each"]
+        print(f"two workers on two cores: {one / two:.2f} times one on one")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Frames per second of the networks alone and of ``vsr.upscale`` as a whole, on this machine.
 
 Usage: ``python benchmarks/speed.py [--size 640x360] [--scale 2] [--frames 4] [--network-only]
-[--backend NAME ...] [--name NAME]``. Backends that ``auto`` never takes run if they are named.
+[--model fdiwn-m] [--backend NAME ...]
+[--name NAME]``. Backends that ``auto`` never takes run if they are named.
 Prints a Markdown table. Run it on an otherwise idle machine: it says what the machine does
 meanwhile, nothing more. Where that cannot be had, the CPU's seconds a frame are less disturbed.
 """
@@ -25,14 +26,14 @@ import torch
 import vsr
 from pipelines.memory import keep_freed_memory
 from vsr.engine.backend import AUTO_ORDER, BACKENDS, backend_class
-from vsr.models.fdiwn import Fdiwn
+from vsr.models.fdiwn import Fdiwn, Variant
 from vsr.models.weights import read_weights, shipped_path
 
 
-def training_form(scale: int) -> Callable[[torch.Tensor], torch.Tensor]:
+def training_form(scale: int, model: Variant = "fdiwn") -> Callable[[torch.Tensor], torch.Tensor]:
     """The baseline: the network in the form it is trained in, eager, float32."""
-    net = Fdiwn(scale)
-    net.load_state_dict(read_weights(shipped_path("fdiwn", scale)))
+    net = Fdiwn(scale, model)
+    net.load_state_dict(read_weights(shipped_path(model, scale)))
     return torch.inference_mode()(net.eval())
 
 
@@ -53,15 +54,16 @@ def network_rate(
     return 1 / statistics.median(seconds[1:]), statistics.median(busy[1:])
 
 
-def candidates(backends: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+def candidates(network: Variant, backends: Sequence[str]) -> Iterator[tuple[str, str, str]]:
     """Model, backend and storage type of every row: all of these that can run here."""
     device = "cuda:0" if torch.cuda.is_available() else "cpu"
-    for model in ("fdiwn", "bicubic"):
+    for model in (network, "bicubic"):
         for backend in backends:
             kind = backend_class(backend)
             if kind.problem(device) is None:
-                for dtype in kind.dtypes(model, device):
-                    if dtype != "bfloat16":
+                has = kind.dtypes(model, device)
+                for dtype in has:
+                    if dtype != "bfloat16" or dtype == has[0]:
                         yield model, backend, dtype
 
 
@@ -84,21 +86,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--size", default="640x360")
     parser.add_argument("--scale", type=int, default=2)
+    parser.add_argument("--model", choices=("fdiwn", "fdiwn-m"), default="fdiwn")
     parser.add_argument("--frames", type=int, default=4, help="timed for each row")
     parser.add_argument("--network-only", action="store_true", help="leave vsr.upscale out")
     parser.add_argument("--backend", action="append", choices=BACKENDS, help="only this, or these")
     parser.add_argument("--name", default="speed", help="beginning of the result's name")
     arguments = parser.parse_args()
     width, height = (int(n) for n in arguments.size.split("x"))
-    scale, frames = arguments.scale, arguments.frames
+    scale, frames, baseline_model = arguments.scale, arguments.frames, arguments.model
     print(
         f"{width}x{height} -> {width * scale}x{height * scale}, {os.cpu_count()} CPU cores, "
         f"torch {torch.__version__}\n"
     )
     keep_freed_memory()
-    baseline, baseline_busy = network_rate(training_form(scale), width, height, min(frames, 2))
+    net = training_form(scale, baseline_model)
+    baseline, baseline_busy = network_rate(net, width, height, min(frames, 2))
     rows: list[dict[str, Any]] = [
-        {"model": "fdiwn, training form", "network_fps": baseline, "ratio": 1.0}
+        {"model": f"{baseline_model}, training form", "network_fps": baseline, "ratio": 1.0}
         | {"cpu_seconds": baseline_busy, "cpu_ratio": 1.0}
     ]
     print("| network | frames/s | ratio | CPU s/frame | ratio | vsr upscale | of that | bound by |")
@@ -108,7 +112,7 @@ def main() -> None:
     )
     upscaled = set()
     with tempfile.TemporaryDirectory() as folder:
-        for model, backend, dtype in candidates(arguments.backend or AUTO_ORDER):
+        for model, backend, dtype in candidates(baseline_model, arguments.backend or AUTO_ORDER):
             network = vsr.Upscaler(scale, model, backend=backend, dtype=dtype)
             alone, busy = network_rate(network, width, height, frames)
             row = {"model": model, "backend": backend, "dtype": dtype, "network_fps": alone}
@@ -118,7 +122,7 @@ def main() -> None:
             if model not in upscaled and not arguments.network_only:  # what auto takes
                 upscaled.add(model)
                 source, result = Path(folder, f"{model}.mp4"), Path(folder, f"{model}_large.mp4")
-                noise_clip(source, width, height, frames if model == "fdiwn" else frames * 10)
+                noise_clip(source, width, height, frames * 10 if model == "bicubic" else frames)
                 report = vsr.upscale(source, result, scale=scale, model=model)
                 whole = report.frames_out / report.seconds
                 row |= {"upscale_fps": whole, "bound_by": report.bound_by}

@@ -17,6 +17,8 @@ namespace vsr {
 
 constexpr int kChannels = 24;
 constexpr int kTile = 4;  // outputs of a tile, each way
+constexpr int kBlock = 6;  // output channels that parameters come in together
+constexpr int kMaxHidden = 108;  // the widest expansion, SCF's at scale 4
 
 struct Size {
   int height, width;

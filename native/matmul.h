@@ -1,11 +1,9 @@
 // The one inner loop: six output channels of a matrix product, for a few vectors of samples.
 #pragma once
 
-#include "simd.h"
+#include "layout.h"
 
 namespace vsr {
-
-constexpr int kBlock = 6;  // output channels at a time
 
 // sums[m][n] += sum over k of weights[k][m] * in[k * stride + n * kLanes]
 //

@@ -10,8 +10,6 @@
 
 namespace vsr {
 
-constexpr int kMaxHidden = 108;  // the widest expansion, SCF's at scale 4
-
 struct Pointwise {
   int inputs, outputs;    // outputs are a multiple of kBlock
   Buffer<float> weights;  // [outputs / 6][inputs][6]

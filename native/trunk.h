@@ -6,7 +6,7 @@
 // that a tile needs, before it writes one.
 #pragma once
 
-#include "parameters.h"
+#include "layers.h"
 #include "stage.h"
 
 namespace vsr {

@@ -29,6 +29,9 @@ _FIRST_SIDE = 64
 #: Resident bytes per sample of one input frame while the network runs, by model and scale, float32
 #: in eager PyTorch on the CPU (measured as peak minus resting resident set at 640x360).
 _BYTES_PER_PIXEL = {"fdiwn": 1500, "fdiwn-m": 1500, "bicubic": 160}
+#: The same of the native backend, by what its maps are stored as: seven or eight maps of 24
+#: channels, frame by frame whatever the batch, and what torch holds of head and tail.
+_NATIVE_BYTES_PER_PIXEL = {"bfloat16": 450, "float16": 500, "float32": 900}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,7 @@ def _infer(plan: Plan, batch: FrameBatch, seconds: float) -> tuple[tuple[int, in
     )
     width, height = plan.video.width, plan.video.height
     small = (min(width, _FIRST_SIDE), min(height, _FIRST_SIDE))
-    first = _time_crop(upscaler, *small)
+    first = min(_time_crop(upscaler, *small) for _ in range(3))  # brief, hence easily disturbed
     # A larger crop of the frame's shape, two calls of which fit the time, and at least four times
     # the area, to tell what a call costs from what a sample costs.
     room = max(seconds / 2 / first, 4.0) * (small[0] * small[1]) / (width * height)
@@ -199,4 +202,6 @@ def _memory(plan: Plan) -> int:
     # Two batches wait before and after the network, the encoder looks some forty frames ahead.
     queued = (4 * plan.batch + 40) * large // 2
     network = pixels * _BYTES_PER_PIXEL.get(plan.model.name, max(_BYTES_PER_PIXEL.values()))
+    if plan.backend == "native":
+        network = pixels // plan.batch * _NATIVE_BYTES_PER_PIXEL[plan.dtype]
     return resident_memory() + network + queued

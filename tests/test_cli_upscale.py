@@ -242,6 +242,7 @@ def test_plan_predicts_and_writes_nothing(clip: Clip, tmp_path: Path, capsys: Ca
         "attachment",
         "prediction\ntime          about ",
         "\nsize ",
+        "\nif stopped    begins anew, it is short\n",
     ):
         assert expected in text
     assert run([*arguments, "--json"]) == 0
@@ -251,6 +252,7 @@ def test_plan_predicts_and_writes_nothing(clip: Clip, tmp_path: Path, capsys: Ca
     assert prediction["frames"] == 12
     assert prediction["seconds"] == pytest.approx(12 / prediction["fps"])
     assert prediction["bytes"] > 0
+    assert found["segments"] == {"frames": 250, "why_whole": "it is short"}
     assert names(tmp_path) == []
 
 

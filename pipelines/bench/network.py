@@ -63,7 +63,8 @@ def training_form(model: ModelPlan, device: str) -> Fdiwn:
 def candidates(model: ModelPlan, device: str) -> tuple[dict[str, Network], list[str]]:
     """All that can run ``model`` on ``device``, the baseline first; and why the rest cannot.
 
-    bfloat16 is left out: it costs quality and is a choice to make knowingly.
+    bfloat16 is left out where it is not what the backend would take: there it costs quality and is
+    a choice to make knowingly.
     """
     found: dict[str, Network] = {}
     left_out = []
@@ -71,7 +72,8 @@ def candidates(model: ModelPlan, device: str) -> tuple[dict[str, Network], list[
         found[BASELINE] = torch.inference_mode()(training_form(model, device))
     for name in BACKENDS:
         kind = backend_class(name)
-        dtypes = [d for d in kind.dtypes(model.name, device) if d != "bfloat16"]
+        has = kind.dtypes(model.name, device)
+        dtypes = [d for d in has if d != "bfloat16" or d == has[0]]
         problem = kind.problem(device)
         if not dtypes or problem is not None:
             left_out.append(f"{name}: {problem or f'it does not run {model.name} on {device}'}")

@@ -67,13 +67,23 @@ class Tail(nn.Module):
         out: Tensor = self.up(self.widen(x))
         return out
 
-    def forward(self, features: Tensor, picture: Tensor) -> Tensor:
-        """``(N, C, H, W)`` and ``(N, 3, H, W)`` to ``(N, 3, scale * H, scale * W)``."""
+    def forward(
+        self, features: Tensor, picture: Tensor, *, top: bool = True, bottom: bool = True
+    ) -> Tensor:
+        """``(N, C, H, W)`` and ``(N, 3, H, W)`` to ``(N, 3, scale * H, scale * W)``.
+
+        Args:
+            features, picture: of a whole frame, or of a band of its lines.
+            top, bottom: whether the first and last line are the frame's. Where they are not, the
+                outermost two lines of that side are not those of the frame's result.
+        """
         x = torch.cat([features, picture], 1)
         out = self.whole(x)
         # Three input lines are what one border line depends on.
-        out[:, :, :1] = self.exact(x[:, :, :3])[:, :, :1]
-        out[:, :, -1:] = self.exact(x[:, :, -3:])[:, :, -1:]
+        if top:
+            out[:, :, :1] = self.exact(x[:, :, :3])[:, :, :1]
+        if bottom:
+            out[:, :, -1:] = self.exact(x[:, :, -3:])[:, :, -1:]
         out[:, :, :, :1] = self.exact(x[:, :, :, :3])[:, :, :, :1]
         out[:, :, :, -1:] = self.exact(x[:, :, :, -3:])[:, :, :, -1:]
         return F.pixel_shuffle(out, self.scale)

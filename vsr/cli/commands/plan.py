@@ -27,6 +27,7 @@ def plan(source: str, destination: str | None, as_json: bool, **wishes: Any) -> 
     """
     from pipelines.memory import keep_freed_memory
     from pipelines.predict import predict
+    from pipelines.segments.cut import segment_length, why_whole
     from pipelines.upscale import plan_upscale
     from vsr.plan import describe
 
@@ -36,9 +37,17 @@ def plan(source: str, destination: str | None, as_json: bool, **wishes: Any) -> 
         echo(describe(planned) + "\n")
     prediction = predict(planned)
     if as_json:
-        echo_json({"plan": planned, "prediction": prediction}, indent=2)
+        segments = {"frames": segment_length(planned), "why_whole": why_whole(planned)}
+        echo_json({"plan": planned, "prediction": prediction, "segments": segments}, indent=2)
     else:
-        echo("\n".join(["prediction", *_prediction(prediction)]))
+        stopped = _if_stopped(segment_length(planned), why_whole(planned))
+        echo("\n".join(["prediction", *_prediction(prediction), *stopped]))
+
+
+def _if_stopped(length: int, why_whole: str) -> list[str]:
+    """What becomes of a run that is stopped, unless ``--no-resume`` is given."""
+    text = f"begins anew, {why_whole}" if why_whole else f"goes on, in parts of {length:,} frames"
+    return entries([("if stopped", text)], label=13)
 
 
 def _prediction(prediction: Prediction) -> list[str]:

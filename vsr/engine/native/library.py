@@ -1,7 +1,8 @@
-"""The compiled library: which one fits this processor, and its C interface.
+"""The compiled libraries: which ones fit this processor, and their C interface.
 
 One library is built for each instruction set, so that code compiled for one can never run in place
-of another's. Which one is loaded follows torch, which also obeys ``ATEN_CPU_CAPABILITY``.
+of another's. Which one is loaded follows torch, which also obeys ``ATEN_CPU_CAPABILITY``. The
+library for AMX computes in bfloat16, the others in float32.
 """
 
 from __future__ import annotations
@@ -26,23 +27,38 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-__all__ = ["INSTRUCTION_SETS", "Library", "Network", "Run", "find", "library", "problem"]
+__all__ = [
+    "AMX",
+    "INSTRUCTION_SETS",
+    "Library",
+    "Network",
+    "Run",
+    "amx_problem",
+    "find",
+    "library",
+    "problem",
+]
 
 #: torch's name of a processor's capability -> the libraries it can run, best first.
 INSTRUCTION_SETS: dict[str, tuple[str, ...]] = {
     "AVX512": ("avx512", "avx2"),
     "AVX2": ("avx2",),
 }
+#: The library whose products are bfloat16's.
+AMX = "amx"
 _FOLDER = Path(__file__).parent
 #: What the build says of itself: its libraries, or why there are none.
 _RECORD = _FOLDER / "build.json"
 _SOURCES = _FOLDER.parents[2] / "native"
 #: Of the C interface; a library that was built from other sources is not used.
-_INTERFACE = 1
+_INTERFACE = 2
 
 
-def find() -> tuple[str, Path]:
+def find(*, bfloat16: bool = False) -> tuple[str, Path]:
     """Instruction set and path of the library for this processor.
+
+    Args:
+        bfloat16: the one that computes in bfloat16.
 
     Raises:
         BackendError: there is none, and why.
@@ -53,6 +69,11 @@ def find() -> tuple[str, Path]:
         raise BackendError(
             f"it needs AVX2 or AVX-512, and torch says of this processor: {capability}"
         )
+    if bfloat16:
+        # torch names no capability above AVX512, and tells of AMX by itself.
+        if wanted[0] != "avx512" or not torch.cpu._is_amx_tile_supported():
+            raise BackendError("it computes in bfloat16 with AMX, which this processor has not")
+        wanted = (AMX,)
     why = _why_unusable()
     if not why:
         for name in wanted:
@@ -79,20 +100,32 @@ def _why_unusable() -> str:
 
 
 @cache
-def library() -> Library:
+def library(*, bfloat16: bool = False) -> Library:
     """The library for this processor, loaded once.
+
+    Args:
+        bfloat16: the one that computes in bfloat16.
 
     Raises:
         BackendError: there is none, or it does not load or is of another version.
     """
-    name, path = find()
+    name, path = find(bfloat16=bfloat16)
     return Library(name, path)
 
 
 def problem() -> str | None:
-    """Why the library cannot be used here; ``None`` if it can."""
+    """Why no library can be used here; ``None`` if one can."""
+    return _problem_of(bfloat16=False)
+
+
+def amx_problem() -> str | None:
+    """Why the library that computes in bfloat16 cannot be used here; ``None`` if it can."""
+    return _problem_of(bfloat16=True)
+
+
+def _problem_of(*, bfloat16: bool) -> str | None:
     try:
-        library()
+        library(bfloat16=bfloat16)
     except BackendError as error:
         return f"{error.what}. {error.remedy}" if error.remedy else error.what
     return None
@@ -105,7 +138,7 @@ class Library:
         name: its instruction set. lanes: floats in a vector.
 
     Raises:
-        BackendError: it does not load, or was built from other sources.
+        BackendError: it does not load, was built from other sources, or cannot run here.
     """
 
     def __init__(self, name: str, path: Path) -> None:
@@ -125,6 +158,7 @@ class Library:
         pointer, count, number = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
         for function, result, arguments in (
             ("vsr_error", ctypes.c_char_p, []),
+            ("vsr_obstacle", ctypes.c_char_p, []),
             ("vsr_network_new", pointer, [pointer, count]),
             ("vsr_network_free", None, [pointer]),
             ("vsr_run_new", pointer, [number] * 4),
@@ -136,6 +170,9 @@ class Library:
         ):
             entry = getattr(self._c, function)
             entry.restype, entry.argtypes = result, arguments
+        obstacle = self._c.vsr_obstacle()
+        if obstacle is not None:
+            raise BackendError(obstacle.decode(), where=str(path))
 
     @property
     def c(self) -> ctypes.CDLL:
@@ -189,7 +226,8 @@ class Run:
             lib: the library.
             height, width: of the frame, at least 1.
             threads: how many compute.
-            half: keep maps in half precision rather than float32. Arithmetic is float32.
+            half: keep maps in half precision rather than float32. The library for AMX keeps them
+                in bfloat16 in any case.
 
         Raises:
             OutOfMemoryError: there is no room.

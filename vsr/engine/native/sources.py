@@ -11,8 +11,9 @@ __all__ = ["digest"]
 def digest(folder: Path) -> str:
     """SHA-256 of the C++ engine's sources in ``folder``, with their names."""
     found = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
+    for path in sorted(folder.rglob("*")):
         if path.suffix in {".cpp", ".h", ".txt"}:
             content = path.read_bytes()
-            found.update(f"{path.name} {len(content)}\n".encode() + content)
+            name = path.relative_to(folder).as_posix()
+            found.update(f"{name} {len(content)}\n".encode() + content)
     return found.hexdigest()

@@ -24,7 +24,8 @@ from vsr.errors import EncodeError
 from vsr.media.av_errors import av_errors
 from vsr.media.codecs import CODECS
 from vsr.media.write.arrange import arrangement
-from vsr.media.write.encoder_options import encoder_options, open_listening, share_processor
+from vsr.media.write.encoder_options import encoder_options, open_listening
+from vsr.media.write.priority import behind_the_network, share_processor
 from vsr.media.write.template import video_template
 from vsr.types import Color, FrameBatch, Plan
 
@@ -158,7 +159,10 @@ class VideoEncoder:
         if plan.video.display_matrix is not None:
             stream.set_display_matrix(plan.video.display_matrix)
         context.options = encoder_options(encode)
-        complaints = open_listening(context)
+        if plan.device == "cpu":
+            complaints = behind_the_network(lambda: open_listening(context))
+        else:
+            complaints = open_listening(context)
         if encode.encoder == "libsvtav1":
             share_processor()
         left = ", ".join(f"{key}={value}" for key, value in context.options.items())

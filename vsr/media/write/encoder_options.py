@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from contextlib import suppress
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import av.logging
@@ -14,7 +11,7 @@ import av.logging
 from vsr.media.codecs import hush
 from vsr.types import EncodePlan, HdrMetadata
 
-__all__ = ["encoder_options", "open_listening", "share_processor"]
+__all__ = ["encoder_options", "open_listening"]
 
 
 def encoder_options(encode: EncodePlan) -> dict[str, str]:
@@ -97,19 +94,3 @@ def open_listening(context: Any) -> list[str]:
         av.logging.set_level(level)
     signs = ("Unknown option", "Error parsing option", "Invalid value for")
     return [text.strip().rstrip(".") for _, _, text in lines if text.startswith(signs)]
-
-
-def share_processor() -> None:
-    """Take real-time priority away from this process's threads.
-
-    SVT-AV1 gives it to its own when it runs as root, as in most containers, and they then starve
-    the network, the decoder and everything else on the machine. Linux only, as there.
-    """
-    tasks = Path("/proc/self/task")
-    if not tasks.is_dir():
-        return
-    for task in tasks.iterdir():
-        # A thread may end between being listed and being asked.
-        with suppress(ProcessLookupError):
-            if os.sched_getscheduler(int(task.name)) == os.SCHED_FIFO:
-                os.sched_setscheduler(int(task.name), os.SCHED_OTHER, os.sched_param(0))

@@ -1,0 +1,213 @@
+"""The AMX engine: products of bfloat16 are what torch computes of the same rounded numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - what everybody calls it
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_models_fdiwn import _awkward
+from test_models_set5 import _read, _to_codes
+from test_native import SHAPES, features, run, stage
+
+from vsr.engine.backend import open_backend
+from vsr.engine.device import choose_device
+from vsr.engine.native import library as native
+from vsr.engine.native.library import Library
+from vsr.engine.native.pack import Packer
+from vsr.errors import BackendError
+from vsr.metrics import psnr_y
+from vsr.models.fdiwn import CHANNELS, SCALES
+from vsr.models.fdiwn_inference import FdiwnInference, _Fswg
+from vsr.models.weights import shipped_path
+from vsr.types import ModelPlan
+
+#: What rounding to the eight bits of bfloat16 changes at most, as a share of the number.
+ROUNDING = 2.0**-8
+
+
+@pytest.fixture(scope="module")
+def engine() -> Library:
+    problem = native.amx_problem()
+    if problem is not None:
+        pytest.skip(problem)
+    return native.library(bfloat16=True)
+
+
+@pytest.fixture(scope="module")
+def group() -> _Fswg:
+    return FdiwnInference(_awkward("fdiwn", 2)).groups[0]  # type: ignore[return-value]
+
+
+def rounded(x: torch.Tensor) -> torch.Tensor:
+    return x.bfloat16().float()
+
+
+def near(result: torch.Tensor, expected: torch.Tensor, share: float) -> None:
+    """The error's root mean square is at most that share of the result's."""
+    error = (result - expected).pow(2).mean().sqrt()
+    size = expected.pow(2).mean().sqrt()
+    assert error <= share * size, (error / size).item()
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, (9, 64), (6, 65), (4, 128)])
+def test_features_come_back_rounded_and_their_moments_are_theirs(
+    engine: Library, shape: tuple[int, int]
+) -> None:
+    x = features(*shape)
+    x[:, 0] = 12345.678  # flat: squares about zero would cancel
+    (same,), said = stage(engine, "moments", x, None)
+    assert ((same - x).abs() <= x.abs() * ROUNDING).all()
+    torch.testing.assert_close(said[0], same.double().mean((0, 2, 3)), rtol=1e-5, atol=1e-5)
+    assert said[1, 0].item() == 0
+    variance = same.double().var((0, 2, 3), correction=0)
+    torch.testing.assert_close(said[1], variance, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, (9, 64), (6, 65), (4, 128)])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_convolution(engine: Library, shape: tuple[int, int], threads: int) -> None:
+    x = rounded(features(*shape))
+    generator = torch.Generator().manual_seed(2)
+    weight = rounded(torch.randn((CHANNELS, CHANNELS, 3, 3), generator=generator))
+    bias = torch.arange(float(CHANNELS))
+    packer = Packer()
+    packer.convolution(weight, bias, range(CHANNELS))
+    (result,), _ = stage(engine, "convolution", x, packer, threads)
+    expected = F.conv2d(x.double(), weight.double(), bias.double(), padding=1).float()
+    # Summed in float32: only the result is rounded.
+    assert ((result - expected).abs() <= expected.abs() * ROUNDING + 1e-4).all()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_wide_path_and_its_gate(engine: Library, group: _Fswg, shape: tuple[int, int]) -> None:
+    x, unit = rounded(features(*shape)), group.wirw.wide
+    packer = Packer()
+    packer.wide(unit, range(CHANNELS), 0)
+    (result,), said = stage(engine, "wide", x, packer)
+    near(result, unit.conv(unit.reduce(unit.expand(x).relu())), 2 * ROUNDING)
+    # The gate is that of what is there.
+    slope, offset = (t.float().view(1, -1, 1, 1) for t in said)
+    near(result * torch.sigmoid(result * slope + offset), unit.gate(result.clone()), 1e-2)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", ["wdib1", "wdib2", "wdib3"])
+def test_wcrw_with_its_shortcut_and_the_distilled_half(
+    engine: Library, group: _Fswg, name: str, shape: tuple[int, int]
+) -> None:
+    orders = [torch.arange(CHANNELS), group.wdib1.out_order, group.wdib2.out_order]
+    x, unit = rounded(features(*shape).abs()), getattr(group, name).wcrw2
+    packer = Packer()
+    packer.wcrw(unit, orders[int(name[-1]) - 1])
+    maps, _ = stage(engine, "wcrw", x, packer)
+    expected, distilled = unit(x)
+    # Statistics of a few pixels magnify what is rounded.
+    near(maps[0], expected, (4 if shape[0] * shape[1] > 100 else 20) * ROUNDING)
+    near(maps[1], distilled, 2 * ROUNDING)
+
+
+@pytest.mark.parametrize("shape", [(13, 71), (24, 64)])
+@pytest.mark.parametrize("name", ["wdib1", "wdib2", "wdib3"])
+def test_block(engine: Library, group: _Fswg, name: str, shape: tuple[int, int]) -> None:
+    orders = [torch.arange(CHANNELS), group.wdib1.out_order, group.wdib2.out_order]
+    x, block = rounded(features(*shape)), getattr(group, name)
+    packer = Packer()
+    packer.wdib(block, orders[int(name[-1]) - 1])
+    (result,), _ = stage(engine, "wdib", x, packer)
+    near(result, block(x.contiguous(memory_format=torch.channels_last)), 6 * ROUNDING)
+
+
+def test_a_stage_nobody_knows_is_an_error(engine: Library) -> None:
+    with pytest.raises(BackendError, match="no stage called fold"):
+        stage(engine, "fold", features(2, 2), None)
+
+
+def picture(height: int, width: int, seed: int) -> torch.Tensor:
+    """Smooth and in 0..255, as pictures are; noise alone would be worse than any of them."""
+    noise = torch.rand((1, 3, height + 8, width + 8), generator=torch.Generator().manual_seed(seed))
+    return 255 * F.avg_pool2d(noise, 9, 1)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_it_is_the_training_form_but_for_rounding(engine: Library, scale: int) -> None:
+    net = FdiwnInference.from_state("fdiwn", scale, _weights(scale))
+    for height, width in ((24, 40), (17, 71), (9, 130)):
+        x = picture(height, width, height)
+        with torch.inference_mode():
+            expected = net(x)
+        error = (run(engine, net, x) - expected).pow(2).mean().sqrt().item()
+        assert error < 0.06  # codes: 73 dB
+
+
+def _weights(scale: int) -> dict[str, torch.Tensor]:
+    from vsr.models.weights import read_weights
+
+    return dict(read_weights(shipped_path("fdiwn", scale)))
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(1, 20), st.integers(1, 140))
+def test_any_size(engine: Library, height: int, width: int) -> None:
+    net = FdiwnInference.from_state("fdiwn", 2, _weights(2))
+    x = picture(height, width, height)
+    with torch.inference_mode():
+        expected = net(x)
+    assert (run(engine, net, x, 3) - expected).abs().max().item() < 1
+
+
+def test_the_number_of_threads_changes_no_bit(engine: Library) -> None:
+    net = FdiwnInference(_awkward("fdiwn", 2))
+    x = picture(131, 20, 2)
+    one, two, three, many = (run(engine, net, x, n) for n in (1, 2, 3, 50))
+    assert torch.equal(one, two)
+    assert torch.equal(one, three)
+    assert torch.equal(one, many)
+
+
+def test_tiny_numbers_are_what_they_were_for_others(engine: Library) -> None:
+    """The engine rounds denormal numbers to zero, in its own work only."""
+    tiny = torch.tensor([1e-40, 1e-41])
+    run(engine, FdiwnInference(_awkward("fdiwn-m", 2)), picture(8, 8, 0))
+    assert (tiny * 1.0 > 0).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scale", SCALES)
+def test_set5_stays_within_a_hundredth_of_a_decibel(
+    engine: Library, reference: Path, scale: int
+) -> None:
+    weights = str(reference / "weights" / f"fdiwn_x{scale}_authors.pt")
+    plan = ModelPlan("fdiwn", scale, weights)
+    differences = []
+    for path in sorted((reference / "Set5" / "HR").glob("*.png")):
+        low = _read(reference / "Set5" / f"LR_x{scale}" / path.name)
+        high = _read(path)[..., : low.shape[2] * scale, : low.shape[3] * scale]
+        exact, quick = (
+            psnr_y(_to_codes(open_backend("native", plan, "cpu", dtype)(low)), high, shave=scale)
+            for dtype in ("float32", "bfloat16")
+        )
+        differences.append((quick - exact).item())
+    assert len(differences) == 5
+    assert sum(differences) / 5 > -0.01
+
+
+def test_auto_takes_it_where_there_is_amx(engine: Library) -> None:
+    facts = choose_device("cpu")
+    assert (facts.backend, facts.dtypes) == ("native", ("bfloat16", "float16", "float32"))
+    assert choose_device("cpu", dtype="bfloat16").backend == "native"
+
+
+def test_where_there_is_none_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    if native.problem() is not None:
+        pytest.skip(str(native.problem()))
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    native.library.cache_clear()
+    try:
+        assert "AMX" in str(native.amx_problem())
+        assert choose_device("cpu").dtypes == ("float16", "float32")
+    finally:
+        native.library.cache_clear()
