@@ -103,15 +103,19 @@ def _gains(folder: Path, scale: int, enlarge: Callable[[Tensor], Tensor]) -> dic
     }
 
 
+@pytest.mark.parametrize("model", ["fdiwn", "fdiwn-m"])
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_shipped_weights_on_set5(reference: Path, scale: int) -> None:
-    gains = _gains(reference / "Set5", scale, load_model("fdiwn", scale))
+def test_shipped_weights_on_set5(reference: Path, scale: int, model: str) -> None:
+    gains = _gains(reference / "Set5", scale, load_model(model, scale))
     assert np.mean(list(gains.values())) >= GAIN[scale], gains
     assert min(gains.values()) > 0, gains
 
 
+@pytest.mark.parametrize("model", ["fdiwn", "fdiwn-m"])
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_shipped_weights_are_never_below_bicubic_on_set14(reference: Path, scale: int) -> None:
-    gains = _gains(reference / "Set14", scale, load_model("fdiwn", scale))
+def test_shipped_weights_are_never_below_bicubic_on_set14(
+    reference: Path, scale: int, model: str
+) -> None:
+    gains = _gains(reference / "Set14", scale, load_model(model, scale))
     assert len(gains) == 14
     assert min(gains.values()) > 0, gains

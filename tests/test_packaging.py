@@ -74,7 +74,8 @@ def test_wheel_holds_what_it_must_and_nothing_else(wheel: Path) -> None:
     page = {"page.html", "page.css", "viewer.js", "curves.js"}
     assert {f"pipelines/report/{name}" for name in page} <= set(names)
     weights = {name for name in names if name.startswith("vsr/models/weights/")}
-    shipped = {"README.md", "SHA256SUMS", *(f"fdiwn_x{scale}.safetensors" for scale in (2, 3, 4))}
+    files = (f"{name}_x{scale}.safetensors" for name in ("fdiwn", "fdiwn-m") for scale in (2, 3, 4))
+    shipped = {"README.md", "SHA256SUMS", *files}
     assert {f"vsr/models/weights/{name}" for name in shipped} <= weights
     assert {"vsr/engine/native/build.json", "vsr/models/trunk_amx/build.json"} <= set(names)
     # One compiler builds both.

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vsr.errors import ModelError
-from vsr.models.fdiwn import Fdiwn
+from vsr.models.fdiwn import Fdiwn, Variant
 from vsr.models.weights import (
     FOLDER,
     read_metadata,
@@ -94,13 +94,14 @@ def test_a_training_checkpoint_is_not_a_state_dictionary(tmp_path: Path) -> None
         read_weights(path)
 
 
+@pytest.mark.parametrize("variant", ["fdiwn", "fdiwn-m"])
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_shipped_weights_fit_and_say_what_they_are(scale: int) -> None:
-    path = shipped_path("fdiwn", scale)
+def test_shipped_weights_fit_and_say_what_they_are(scale: int, variant: Variant) -> None:
+    path = shipped_path(variant, scale)
     assert path in shipped()
-    Fdiwn(scale).load_state_dict(read_weights(path))
+    Fdiwn(scale, variant).load_state_dict(read_weights(path))
     metadata = read_metadata(path)
-    assert (metadata["model"], metadata["scale"]) == ("fdiwn", str(scale))
+    assert (metadata["model"], metadata["scale"]) == (variant, str(scale))
     assert metadata["training"]
 
 
