@@ -11,7 +11,7 @@ from pathlib import Path
 import av
 import pytest
 
-from vsr.media.write.priority import behind_the_network
+from vsr.media.priority import behind_the_network
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority here")
 

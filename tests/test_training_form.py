@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from vsr import native_build
 from vsr.models.fdiwn import CHANNELS, Fdiwn, Fswg, Variant
 from vsr.models.fdiwn_recipe import compile_network, how_it_runs
-from vsr.models.fdiwn_training import TrainingTrunk
+from vsr.models.training.trunk import TrainingTrunk
 from vsr.models.trunk_amx import Group, library, loader, parameters, problem
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -1,6 +1,6 @@
 // Effective weights of a group from its parameters, and back: weight normalisation, the scalars
 // that multiply convolutions, and the order in which channels are stored. The same as
-// `vsr.models.fdiwn_training` does with torch, in a hundredth of the time.
+// `vsr.models.training.trunk` does with torch, in a hundredth of the time.
 #pragma once
 
 #include <algorithm>

@@ -1,5 +1,5 @@
 // A group of FDIWN's trunk in training, one image: the forward pass, which keeps what its gradient
-// needs on a tape, and the backward pass. The structure is `vsr.models.fdiwn_training`'s.
+// needs on a tape, and the backward pass. The structure is `vsr.models.training.trunk`'s.
 // Statistics are each image's own, so images never meet.
 #pragma once
 

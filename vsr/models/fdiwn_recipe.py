@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from vsr.errors import ModelError
 from vsr.models.bicubic import resize_matrix
 from vsr.models.fdiwn import CHANNELS, MEAN_RGB, SCALES, Fdiwn, Variant
-from vsr.models.fdiwn_training import TrainingTrunk
+from vsr.models.training.trunk import TrainingTrunk
 
 __all__ = [
     "PICTURE_RATE",

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from vsr.errors import EncodeError
 from vsr.media.av_errors import av_errors
 from vsr.media.codecs import CODECS
+from vsr.media.priority import behind_the_network, share_processor
 from vsr.media.write.arrange import arrangement
 from vsr.media.write.encoder_options import encoder_options, open_listening
-from vsr.media.write.priority import behind_the_network, share_processor
 from vsr.media.write.template import video_template
 from vsr.types import Color, FrameBatch, Plan
 

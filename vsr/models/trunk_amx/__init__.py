@@ -2,7 +2,7 @@
 
 One call runs a group forward and keeps a tape, one runs it backward; each image is worked on by one
 core, in whose caches its features stay. The arithmetic is that of
-:mod:`vsr.models.fdiwn_training` in bfloat16, with float32 sums, gradients between units and
+:mod:`vsr.models.training.trunk` in bfloat16, with float32 sums, gradients between units and
 statistics.
 """
 

@@ -11,7 +11,7 @@ Same parameters, same gradients, up to rounding. What differs:
   group and step, not for each of its two to four uses.
 * A 1x1 convolution's gradients are matrix products.
 
-The weights are made in :mod:`vsr.models.fdiwn_training_weights`.
+The weights are made in :mod:`vsr.models.training.weights`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import torch.nn.functional as F  # noqa: N812 - what everybody calls it
 from torch import Tensor
 
 from vsr.models.fdiwn import CHANNELS, MIN_VARIANCE, NORM_EPS, Fdiwn, Fswg, channel_statistics
-from vsr.models.fdiwn_training_weights import (
+from vsr.models.training.weights import (
     CoefficientWeights,
     FswgWeights,
     GateWeights,

@@ -4,7 +4,7 @@ Weight normalisation, the order of the channels, scalars that multiply convoluti
 16 bits. ``native/training/prepare.h`` does the same in C++.
 
 An order says which channel of the training form each stored channel is; see
-:mod:`vsr.models.fdiwn_training`.
+:mod:`vsr.models.training.trunk`.
 """
 
 from __future__ import annotations
