@@ -106,7 +106,11 @@ def test_inference_form_with_the_authors_weights(reference: Path, scale: int) ->
     net.load_state_dict(from_authors(state))
     x = 255 * torch.rand((2, 3, 31, 45), generator=torch.Generator().manual_seed(2))
     with torch.inference_mode():
-        assert (FdiwnInference(net)(x) - net(x)).abs().max().item() < 1e-3
+        expected = net(x)
+        error = (FdiwnInference(net)(x) - expected).abs().max().item()
+    # Of 255, as everywhere. On noise x4's results go far beyond, and the training form alone moves
+    # by 0.0013 with the way in which its sums are taken.
+    assert error < 1e-3 * max(1.0, expected.abs().max().item() / 255)
 
 
 def test_a_batch_gives_what_its_frames_give() -> None:
