@@ -159,6 +159,17 @@ def test_any_size(engine: Library, height: int, width: int) -> None:
     assert (run(engine, net, x, 3) - expected).abs().max().item() < 1
 
 
+@pytest.mark.parametrize("level", [0.0, 16.0, 127.0, 255.0])
+@pytest.mark.parametrize("shape", [(1, 1), (24, 70)])
+def test_a_flat_picture_stays_flat(engine: Library, level: float, shape: tuple[int, int]) -> None:
+    """Its features hardly vary: what rounding adds to them must not pass for a difference."""
+    net = FdiwnInference.from_state("fdiwn", 2, _weights(2))
+    x = torch.full((1, 3, *shape), level)
+    with torch.inference_mode():
+        expected = net(x)
+    assert (run(engine, net, x) - expected).abs().max().item() < 0.5
+
+
 def test_the_number_of_threads_changes_no_bit(engine: Library) -> None:
     net = FdiwnInference(_awkward("fdiwn", 2))
     x = picture(131, 20, 2)

@@ -43,9 +43,9 @@ class Stages {
     };
     const auto store = [&](int y) {
       return [&, y](const Spot& spot, auto... products) {
-        const std::array<Pair, N> values{products...};
+        std::array<Pair, N> values{products...};
         for (size_t unit = 0; unit < N; ++unit)
-          store_pair(to[unit]->at(y, spot.pair) + spot.place, values[unit]);
+          values[unit] = store_pair(to[unit]->at(y, spot.pair) + spot.place, values[unit]);
         return values;
       };
     };
@@ -116,8 +116,7 @@ class Stages {
           const auto value = [&](const Spot& spot, Pair shortcut, Pair distilled) {
             store_pair(p.at(y, spot.pair) + spot.place, distilled);
             Cell* to = wide.at(y, spot.pair) + spot.place;
-            const Pair sum = gates[spot.pair](load_pair(to)) + shortcut;
-            store_pair(to, sum);
+            const Pair sum = store_pair(to, gates[spot.pair](load_pair(to)) + shortcut);
             if constexpr (Sets == 2)
               return std::array{sum, second(y, spot, sum)};
             else
@@ -140,8 +139,7 @@ class Stages {
         },
         [&](int y, const Window& window) {
           const auto store = [&](const Spot& spot, Pair value) {
-            store_pair(to.at(y, spot.pair) + spot.place, value);
-            return std::array{value};
+            return std::array{store_pair(to.at(y, spot.pair) + spot.place, value)};
           };
           compute_line<1>(worker_, y, store, product_of(layer, window, kAll, geometry_));
         });
@@ -165,11 +163,7 @@ class Stages {
       sample_line<1>(worker_, y, 1, [&](int pair) {
         const auto value = gated(pair);
         Cell* to = line + static_cast<long>(pair) * geometry_.map_pitch;
-        return [=](int i) {
-          const Pair here = value(i);
-          store_pair(to + i, here);
-          return std::array{here};
-        };
+        return [=](int i) { return std::array{store_pair(to + i, value(i))}; };
       });
       keep(line, *x.map, y);
     }
@@ -310,8 +304,7 @@ class Stages {
             const Pair b = load_pair(kBoth.row(window, geometry_, spot, kPairs + spot.pair));
             const Pair rest = shortcut + load_pair(x.at(y, spot.pair) + spot.place) + sigmoid(calibration) * b;
             store_pair(m.t2.at(y, spot.pair) + spot.place, rest);
-            store_pair(m.t1.at(y, spot.pair) + spot.place, wide);
-            return std::array{wide};
+            return std::array{store_pair(m.t1.at(y, spot.pair) + spot.place, wide)};
           };
           compute_line<1>(worker_, y, value,
                           product_of(block.fuse.convolution, window, kReduced, geometry_),
@@ -325,9 +318,7 @@ class Stages {
         const Cell* rest = m.t2.at(y, pair);
         const PairGate gate(gate_wide, pair);
         return [=](int i) {
-          const Pair sum = gate(load_pair(t + i)) + load_pair(rest + i);
-          store_pair(t + i, sum);
-          return std::array{sum};
+          return std::array{store_pair(t + i, gate(load_pair(t + i)) + load_pair(rest + i))};
         };
       });
     });

@@ -53,9 +53,8 @@ class Trunk : public Stages {
         [&](int y, const Window& window) {
           const auto value = [&](const Spot& spot, Pair skip, Pair merged) {
             const Pair sum = skip + load_pair(kBoth.row(window, geometry_, spot, kPairs + spot.pair));
-            store_pair(x3.at(y, spot.pair) + spot.place, sum);
             store_pair(c1.at(y, spot.pair) + spot.place, merged);
-            return std::array{sum};
+            return std::array{store_pair(x3.at(y, spot.pair) + spot.place, sum)};
           };
           compute_line<1>(worker_, y, value, product_of(group.skip, window, kBoth, geometry_),
                           product_of(group.merge1, window, kBoth, geometry_));
@@ -83,8 +82,7 @@ class Trunk : public Stages {
             const Pair body = merged + Pair{o3(spot, 2 * pair), o3(spot, 2 * pair + 1)};
             const Pair beside = unit_gates[pair](load_pair(unit.at(y, pair) + spot.place));
             const Pair sum = body * group.body_scale + beside * group.skip_scale + load_pair(to) * keep;
-            store_pair(to, sum);
-            return std::array{sum};
+            return std::array{store_pair(to, sum)};
           };
           compute_line<1>(worker_, y, value, product_of(group.merge2, window, kBoth, geometry_));
         });
