@@ -7,6 +7,7 @@ from typing import get_args
 
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812 - what everybody calls it
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -104,13 +105,11 @@ def test_inference_form_with_the_authors_weights(reference: Path, scale: int) ->
     )
     net = Fdiwn(scale)
     net.load_state_dict(from_authors(state))
-    x = 255 * torch.rand((2, 3, 31, 45), generator=torch.Generator().manual_seed(2))
+    # As smooth as pictures are: from noise, x4 makes samples twice as large as any that there are.
+    noise = torch.rand((2, 3, 35, 49), generator=torch.Generator().manual_seed(2))
+    x = 255 * F.avg_pool2d(noise, 5, 1)
     with torch.inference_mode():
-        expected = net(x)
-        error = (FdiwnInference(net)(x) - expected).abs().max().item()
-    # Of 255, as everywhere. On noise x4's results go far beyond, and the training form alone moves
-    # by 0.0013 with the way in which its sums are taken.
-    assert error < 1e-3 * max(1.0, expected.abs().max().item() / 255)
+        assert (FdiwnInference(net)(x) - net(x)).abs().max().item() < 1e-3
 
 
 def test_a_batch_gives_what_its_frames_give() -> None:
