@@ -28,8 +28,9 @@ def test_threads_that_an_encoder_starts_step_back() -> None:
     mine = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
     before = niceness()
     context = av.CodecContext.create("libx264", "w")
-    context.width, context.height, context.pix_fmt = 64, 64, "yuv420p"
-    context.time_base, context.thread_count = Fraction(1, 25), 2
+    # x264 starts no thread for a small picture.
+    context.width, context.height, context.pix_fmt = 320, 256, "yuv420p"
+    context.time_base, context.thread_count, context.thread_type = Fraction(1, 25), 2, "AUTO"
     behind_the_network(context.open)
     started = niceness()
     for value in before:

@@ -302,3 +302,23 @@ def test_encoder_threads_and_changed_settings(tmp_path: Path) -> None:
     plan = changed(write_plan(clip.path, tmp_path / "out.mp4"), threads=1)
     assert run(plan).frames == 3
     assert pixel_format(plan.encode.format.name) == plan.encode.format
+
+
+def test_pictures_are_not_cut_into_slices(tmp_path: Path) -> None:
+    """Slices cost bits: what is predicted from the neighbours starts anew in each."""
+    clip: Clip = make_clip(tmp_path / "in.mp4", width=128, height=256, frames=5)
+    out = tmp_path / "out.mp4"
+    run(changed(write_plan(clip.path, out, codec="h264"), threads=4))
+    with av.open(str(out)) as file:
+        packets = [bytes(p) for p in file.demux(video=0) if p.size]
+    assert [_slices(p) for p in packets] == [1] * 5
+
+
+def _slices(packet: bytes) -> int:
+    """How many units of a picture's samples an mp4 packet holds (ITU-T H.264, table 7-1)."""
+    kinds, at = [], 0
+    while at < len(packet):
+        (size,) = struct.unpack_from(">I", packet, at)
+        kinds.append(packet[at + 4] & 31)
+        at += 4 + size
+    return sum(kind in (1, 5) for kind in kinds)

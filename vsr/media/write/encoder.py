@@ -152,6 +152,9 @@ class VideoEncoder:
         context.sample_aspect_ratio = plan.sar
         context.gop_size = encode.gop
         context.thread_count = encode.threads
+        # FFmpeg's own default. PyAV's is slices, which x264 then cuts every picture into, one a
+        # thread: a file 11% larger on 16 cores.
+        context.thread_type = "AUTO"
         context.flags |= Flags.frame_duration
         _tag(context, tags)
         if encode.codec_tag is not None:
