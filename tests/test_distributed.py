@@ -32,7 +32,7 @@ _SMALL = {"object_store_memory": 80 << 20}
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Any]:
-    """A head without a CPU, and two nodes with one each."""
+    """A head without a CPU, and three nodes with one each."""
     ray = pytest.importorskip("ray", reason="Ray (the extra `ray`) is not installed")
     utils = pytest.importorskip("ray.cluster_utils")
     cluster = utils.Cluster()
@@ -41,7 +41,7 @@ def nodes() -> Iterator[Any]:
         patch.setenv("RAY_raylet_start_wait_time_s", "180")
         try:
             cluster.add_node(num_cpus=0, include_dashboard=False, **_SMALL)
-            for _ in range(2):
+            for _ in range(3):
                 cluster.add_node(num_cpus=1, **_SMALL)
             cluster.wait_for_nodes()
             yield cluster
@@ -73,7 +73,7 @@ def test_nodes_give_what_one_worker_gives(
     events: list[Event] = []
     out = tmp_path / "out.mp4"
     report = upscale(clip, out, 2, model="bicubic", ray=nodes.address, on_event=events.append)
-    assert (report.workers, report.segments, report.frames_out) == (2, 8, 160)
+    assert (report.workers, report.segments, report.frames_out) == (3, 8, 160)
     assert not report.warnings
     assert report.peak_memory > 0
     assert_same(out, whole, "a:0")
