@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from fractions import Fraction
 
@@ -24,6 +25,9 @@ __all__ = ["plan_encode"]
 
 _GOP_FRAMES = 250
 _GOP_SECONDS = 10.0
+
+#: Beyond this x264 loses quality, and no network is fast enough for more.
+_MOST_THREADS = 32
 
 
 def plan_encode(
@@ -86,7 +90,22 @@ def plan_encode(
         hdr=hdr,
         hdr_param=spec.hdr10 if hdr is not None else None,
         gop=_gop(wishes.gop_seconds, video.average_rate),
+        threads=_threads(spec.encoder),
     )
+
+
+def _threads(encoder: str) -> int:
+    """For encoders whose pictures depend on it: their own choice, on this machine.
+
+    Settled here, so that whichever machine encodes a segment encodes it alike.
+    """
+    has_affinity = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    if encoder == "libx264":
+        return min(max(1, cores * 3 // 2), _MOST_THREADS)
+    if encoder == "libx265":  # frame threads; its others only share a picture's lines
+        return 1 + sum(cores >= many for many in (4, 8, 16, 32))
+    return 0
 
 
 def _options(

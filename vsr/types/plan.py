@@ -74,7 +74,8 @@ class EncodePlan:
         hdr: static HDR metadata written, ``None`` if there is none or it cannot be carried.
         hdr_param: the :attr:`CodecSpec.hdr10` of the codec's row.
         gop: longest distance between key frames in frames.
-        threads: encoder threads, 0 for the encoder's own choice.
+        threads: encoder threads that decide what its pictures are (of x265 those for frames); 0
+            for the encoder's own choice.
     """
 
     name: str
