@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,15 @@ def test_every_row_runs_in_every_dtype_it_claims(name: str, weights: Path) -> No
 def test_every_row_runs_at_its_smallest_size(name: str, weights: Path) -> None:
     size = MODELS[name].min_size
     assert _load(name, 2, weights)(torch.full((1, 3, size, size), 99.0)).isfinite().all()
+
+
+def test_opening_a_model_does_not_import_the_compiler() -> None:
+    """It takes seconds, and whatever is computed on the device "meta" wants it."""
+    program = "import sys, vsr; vsr.Upscaler(scale=2, device='cpu'); print('torch._dynamo' in sys.modules)"
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == "False"
 
 
 def test_weights_are_named_and_hashed(weights: Path) -> None:

@@ -321,8 +321,8 @@ class FdiwnInference(nn.Module):
     @staticmethod
     def state_shapes(name: Variant, scale: int) -> dict[str, tuple[int, ...]]:
         """Every key :meth:`from_state` needs, with its shape."""
-        with torch.device("meta"):
-            net = Fdiwn(scale, name)
+        # Not on the device "meta": anything computed there imports torch's compiler, for seconds.
+        net = Fdiwn(scale, name)
         return {key: tuple(value.shape) for key, value in net.state_dict().items()}
 
     def store_trunk_as(self, dtype: torch.dtype) -> None:
