@@ -66,7 +66,10 @@ def test_every_row_runs_at_its_smallest_size(name: str, weights: Path) -> None:
 
 def test_opening_a_model_does_not_import_the_compiler() -> None:
     """It takes seconds, and whatever is computed on the device "meta" wants it."""
-    program = "import sys, vsr; vsr.Upscaler(scale=2, device='cpu'); print('torch._dynamo' in sys.modules)"
+    program = (
+        "import sys, vsr; vsr.Upscaler(scale=2, device='cpu'); "
+        "print('torch._dynamo' in sys.modules)"
+    )
     run = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
