@@ -8,6 +8,7 @@ libraries would be, from where ``vsr doctor`` takes it.
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,10 @@ _FOLDERS = {"engine": "vsr/engine/native", "training": "vsr/models/trunk_amx"}
 class NativeBuildHook(BuildHookInterface[Any]):
     """Hatchling's hook for wheels and editable installations."""
 
+    def dependencies(self) -> list[str]:
+        """What building takes besides a compiler, where the system has none of it."""
+        return tools_to_install()
+
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
         """Build into the package's folder, and mark the wheel as this platform's if it worked."""
         why = build_in_place(Path(self.root))
@@ -40,6 +45,15 @@ class NativeBuildHook(BuildHookInterface[Any]):
         # No part of it depends on Python's own interface.
         platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data["tag"] = f"py3-none-{platform}"
+
+
+def tools_to_install() -> list[str]:
+    """Requirements of the build: CMake and what it drives; none where there is no compiler."""
+    compilers = (os.environ.get("CXX", "c++"), "g++", "clang++")
+    if not any(shutil.which(name) for name in compilers):
+        return []
+    found = [] if shutil.which("cmake") else ["cmake>=3.18"]
+    return found if shutil.which("make") or shutil.which("ninja") else [*found, "ninja"]
 
 
 def build_in_place(root: Path) -> str:
@@ -60,9 +74,11 @@ def _build(sources: Path, targets: dict[str, Path]) -> str:
     cmake = shutil.which("cmake")
     if cmake is None:
         return "CMake was not found when the package was built"
+    # CMake takes make for granted.
+    generator = [] if shutil.which("make") or "CMAKE_GENERATOR" in os.environ else ["-G", "Ninja"]
     with tempfile.TemporaryDirectory() as folder:
         for arguments in (
-            ["-S", str(sources), "-B", folder],
+            ["-S", str(sources), "-B", folder, *generator],
             ["--build", folder, "--parallel"],
             *(
                 ["--install", folder, "--component", component, "--prefix", str(target)]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -24,8 +26,10 @@ ROOT = Path(__file__).resolve().parent.parent
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from the source archive as a release is."""
     folder = tmp_path_factory.mktemp("dist")
-    # Isolation would download the build backend; the development tools include it.
-    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    # Isolation would download the build backend; the development tools include it. Without CMake
+    # the wheel has no native engine, which is not what is tested here.
+    command = [sys.executable, "-m", "build", "--no-isolation", "--skip-dependency-check"]
+    command += ["--outdir", str(folder), str(ROOT)]
     subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL)
     (built,) = folder.glob("*.whl")
     return built
@@ -81,6 +85,28 @@ def test_wheel_holds_what_it_must_and_nothing_else(wheel: Path) -> None:
     # One compiler builds both.
     libraries = {"vsr/engine/native/libvsr_amx.so", "vsr/models/trunk_amx/libvsr_training.so"}
     assert libraries & set(names) in (set(), libraries)
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted"),
+    [
+        ({"c++", "cmake", "make"}, []),
+        ({"clang++"}, ["cmake>=3.18", "ninja"]),
+        ({"g++", "ninja"}, ["cmake>=3.18"]),
+        ({"cmake"}, []),
+    ],
+)
+def test_a_compiler_is_all_that_the_native_engine_asks_of_a_system(
+    there: set[str], wanted: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    build = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(build)
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(shutil, "which", lambda name: name if name in there else None)
+    assert build.tools_to_install() == wanted
 
 
 def test_installed_package_is_whole(installed: Path, tmp_path: Path) -> None:
