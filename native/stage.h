@@ -2,10 +2,12 @@
 // whole picture are needed. Threads share the picture out by rows of tiles.
 #pragma once
 
+#include <chrono>
 #include <functional>
 
 #include "gates.h"
 #include "pointwise.h"
+#include "shares.h"
 #include "team.h"
 #include "winograd.h"
 
@@ -19,12 +21,14 @@ struct Shared {
   Shared(const Size& size_, int members_) : size(size_), members(members_), barrier(members_) {
     for (auto& parity : moments)
       for (auto& table : parity) table.resize(size.tile_rows);
+    for (auto& parity : busy) parity.resize(members);
   }
   const Size size;
   const int members;
   Barrier barrier;
-  // A fast thread may be a stage ahead of one that still joins the last stage's moments.
+  // A fast thread may be a stage ahead of one that still reads the last stage's.
   MomentTable moments[2][kMomentSets];
+  std::vector<double> busy[2];  // seconds of each member
 };
 
 // What a thread has to itself.
@@ -33,8 +37,8 @@ class Worker {
   Worker(Shared& shared_, int member_)
       : shared(shared_),
         size(shared_.size),
-        first_tile_row_(static_cast<int>(static_cast<long>(size.tile_rows) * member_ / shared_.members)),
-        end_tile_row_(static_cast<int>(static_cast<long>(size.tile_rows) * (member_ + 1) / shared_.members)),
+        member_(member_),
+        shares_(shared_.members, size.tile_rows),
         line_size_(static_cast<size_t>(kMaxLineChannels) * kTile * size.pitch),
         lines_(line_size_ * (kReach + 2)),
         scratch(2 * kChannels),
@@ -44,7 +48,11 @@ class Worker {
   const Size& size;
 
  private:
-  int first_tile_row_, end_tile_row_;
+  typedef std::chrono::steady_clock Clock;
+  int member_;
+  Shares shares_;
+  Clock::time_point since_;
+  double busy_ = 0;
   size_t line_size_;
   Buffer<float> lines_;  // a ring of six, the line below this thread's part, and a line of zeros
   int stages_ = 0;
@@ -62,14 +70,16 @@ class Worker {
   // therefore produced before any thread writes.
   template <class Produce, class Emit>
   void convolutions(Produce&& produce, Emit&& emit) {
-    const int begin = first_tile_row_ * kTile;
-    const int end = std::min(end_tile_row_ * kTile, size.height);
+    const int first_row = shares_.begin(member_), end_row = shares_.end(member_);
+    const int begin = first_row * kTile;
+    const int end = std::min(end_row * kTile, size.height);
     const bool any = begin < end;
+    start();
     if (any && begin > 0) produce(begin - 1, ring(begin - 1), false);
     if (any && end < size.height) produce(end, below(), false);
-    shared.barrier.wait();
+    wait();
     int next = begin;
-    for (int row = first_tile_row_; row < end_tile_row_; ++row) {
+    for (int row = first_row; row < end_row; ++row) {
       const int top = row * kTile - 1;
       for (; next < std::min(top + kReach, end); ++next) produce(next, ring(next), true);
       Window window;
@@ -85,7 +95,8 @@ class Worker {
   // Runs a stage that works sample by sample: each(tile_row).
   template <class Each>
   void samples(Each&& each) {
-    for (int row = first_tile_row_; row < end_tile_row_; ++row) each(row);
+    start();
+    for (int row = shares_.begin(member_); row < shares_.end(member_); ++row) each(row);
     finish();
   }
 
@@ -128,8 +139,21 @@ class Worker {
   float* ring(int y) { return lines_.get() + line_size_ * ((y + 1) % kReach); }
   float* below() { return lines_.get() + line_size_ * kReach; }
   float* zeros() { return lines_.get() + line_size_ * (kReach + 1); }
-  void finish() {
+
+  void start() { since_ = Clock::now(); }
+  void stop() { busy_ += std::chrono::duration<double>(Clock::now() - since_).count(); }
+  void wait() {
+    stop();
     shared.barrier.wait();
+    start();
+  }
+  void finish() {
+    std::vector<double>& busy = shared.busy[stages_ & 1];
+    stop();
+    busy[member_] = busy_;
+    busy_ = 0;
+    shared.barrier.wait();
+    shares_.learn(busy.data());
     ++stages_;
   }
 };
