@@ -55,8 +55,7 @@ def our_step(settings: TrainSettings, device: torch.device) -> Step:
     """A step of ``vsr train``, the moving average and clipping included."""
     recipe = recipe_for(settings.model, settings.scale)
     learner = Learner(recipe.build(settings.model, settings.scale), recipe, settings, device)
-    if settings.compiled:
-        recipe.compile_network(learner.net, device)
+    recipe.arrange(learner.net, device, compiled=settings.compiled)
     return lambda lr, hr: learner.update(lr, hr, 1e-5)
 
 

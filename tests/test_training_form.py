@@ -16,7 +16,7 @@ from vsr import native_build
 from vsr.models.fdiwn import CHANNELS, Fdiwn, Fswg, Variant
 from vsr.models.fdiwn_recipe import compile_network, how_it_runs
 from vsr.models.training.trunk import TrainingTrunk
-from vsr.models.trunk_amx import Group, library, loader, parameters, problem
+from vsr.models.trunk_native import Group, library, loader, parameters, problem
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Functions that are looked up when the library is loaded.
@@ -90,7 +90,7 @@ def in_half_precision(net: Fdiwn, *, native: bool) -> Callable[[Tensor], Tensor]
     return run
 
 
-needs_amx = pytest.mark.skipif(library() is None, reason=str(problem()))
+needs_amx = pytest.mark.skipif(library(torch.bfloat16) is None, reason=str(problem(torch.bfloat16)))
 NATIVE = [False, pytest.param(True, marks=needs_amx)]
 
 

@@ -10,7 +10,7 @@ namespace vsr::training {
 
 constexpr float kNormEps = 1e-5f, kMinVariance = 1e-12f;
 
-inline void statistics(Size size, const bf16* t, float* mean, float* variance) {
+inline void statistics(Size size, const Cell* t, float* mean, float* variance) {
   Sums sum, square;
   over(size, [&](int i, int j) { sum.v[j] += load(t + i); });
   sum.to(mean);
@@ -25,7 +25,7 @@ inline void statistics(Size size, const bf16* t, float* mean, float* variance) {
 }
 
 // Fills mean, 1 / deviation, a and b.
-inline void gate_forward(Size size, const bf16* t, const Gate& g, float* kept) {
+inline void gate_forward(Size size, const Cell* t, const Gate& g, float* kept) {
   float variance[C];
   statistics(size, t, kept, variance);
   for (int c = 0; c < C; ++c) {
@@ -37,12 +37,12 @@ inline void gate_forward(Size size, const bf16* t, const Gate& g, float* kept) {
   }
 }
 
-// k t sigmoid(a t + b), sixteen at a time.
+// k t sigmoid(a t + b), a vector at a time.
 struct Gated {
-  const bf16* t;
+  const Cell* t;
   Spread a, b;
   Vec k;
-  Gated(const bf16* t, const float* kept, float k)
+  Gated(const Cell* t, const float* kept, float k)
       : t(t), a(kept + 2 * C), b(kept + 3 * C), k(all(k)) {}
   Vec operator()(int i, int j) const {
     const Vec x = load(t + i);
@@ -52,7 +52,7 @@ struct Gated {
 
 // From g, the gradient of k t sigmoid(a t + b), that of t; put(i, j, value) gets it.
 template <class Put>
-inline void gate_backward(Size size, const bf16* t, const float* kept, const Gate& w,
+inline void gate_backward(Size size, const Cell* t, const float* kept, const Gate& w,
                           const Gate& dw, float k, float* dk, const float* g, Put put) {
   const Spread a(kept + 2 * C), b(kept + 3 * C);
   Sums of_k, of_b, of_a;
@@ -125,7 +125,7 @@ inline void mlp_backward(const Mlp& w, const Mlp& d, const float* z, const float
 }
 
 // Fills mean, deviation and coefficient.
-inline void coefficient_forward(Size size, const bf16* x, const Coefficient& w, float* kept) {
+inline void coefficient_forward(Size size, const Cell* x, const Coefficient& w, float* kept) {
   float variance[C], hidden[3], a[C], b[C];
   statistics(size, x, kept, variance);
   for (int c = 0; c < C; ++c)
@@ -136,7 +136,7 @@ inline void coefficient_forward(Size size, const bf16* x, const Coefficient& w, 
 }
 
 // Adds to dx what comes through the coefficient, whose gradient is g.
-inline void coefficient_backward(Size size, const bf16* x, const Coefficient& w,
+inline void coefficient_backward(Size size, const Cell* x, const Coefficient& w,
                                  const Coefficient& d, const float* kept, const float* g,
                                  float* dx) {
   float half[C], of_mean[C], of_deviation[C], linear[C], constant[C];

@@ -1,8 +1,8 @@
-// A group's weights as the tile unit reads them, for the forward and the backward pass.
+// A group's weights as the products read them, for the forward and the backward pass.
 #pragma once
 
 #include "layout.h"
-#include "tiles.h"
+#include "products.h"
 
 namespace vsr::training {
 
@@ -10,16 +10,16 @@ namespace vsr::training {
 class Room {
  public:
   // base: nullptr only counts them.
-  explicit Room(bf16* base) : base_(base) {}
-  const bf16* take(long count) {
-    const bf16* found = base_ ? base_ + used_ : nullptr;
+  explicit Room(Cell* base) : base_(base) {}
+  const Cell* take(long count) {
+    const Cell* found = base_ ? base_ + used_ : nullptr;
     used_ += count;
     return found;
   }
   long used() const { return used_; }
 
  private:
-  bf16* base_;
+  Cell* base_;
   long used_ = 0;
 };
 
@@ -31,9 +31,9 @@ struct Pointwise {
     forward.data = room.take(forward.size());
     backward.data = room.take(backward.size());
     if (!w) return;
-    pack(forward, const_cast<bf16*>(forward.data),
+    pack(forward, const_cast<Cell*>(forward.data),
          [=](int, int in, int out) { return w[in * outputs + out]; });
-    pack(backward, const_cast<bf16*>(backward.data),
+    pack(backward, const_cast<Cell*>(backward.data),
          [=](int, int in, int out) { return w[out * outputs + in]; });
   }
 };
@@ -46,10 +46,10 @@ struct Conv {
     forward.data = room.take(forward.size());
     backward.data = room.take(backward.size());
     if (!w) return;
-    pack(forward, const_cast<bf16*>(forward.data), [=](int dy, int in, int out) {
+    pack(forward, const_cast<Cell*>(forward.data), [=](int dy, int in, int out) {
       return w[((dy * 3 + in / inputs) * inputs + in % inputs) * outputs + out];
     });
-    pack(backward, const_cast<bf16*>(backward.data), [=](int dy, int in, int out) {
+    pack(backward, const_cast<Cell*>(backward.data), [=](int dy, int in, int out) {
       return w[(((2 - dy) * 3 + 2 - in / outputs) * inputs + out) * outputs + in % outputs];
     });
   }

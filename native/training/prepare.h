@@ -165,7 +165,7 @@ class Preparation {
  public:
   Preparation(Parameters& parameters, bool forward) : p_(parameters), copy_{forward} {}
 
-  // Parameters in the order of `vsr.models.trunk_amx.parameters`.
+  // Parameters in the order of `vsr.models.trunk_native.parameters`.
   void group(const Group& to) {
     const Orders first(counted(C)), second(first.after), third(second.after);
     block(to.block1, first);

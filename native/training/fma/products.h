@@ -1,0 +1,149 @@
+// Products with vectors of float32: some pixels by up to three vectors of outputs at a time.
+#pragma once
+
+#include <type_traits>
+
+#include "../memory.h"
+
+namespace vsr::training {
+
+constexpr int kWidthMultiple = kLanes / 8;  // `over` takes whole runs of pixels
+constexpr int kRows = 32;                   // pixels that a product's result is handed over for
+constexpr int kMostOutputs = 144;
+
+inline bool unit_is_allowed() { return true; }
+// Nothing has to be set up.
+struct Unit {
+  Unit() {}
+};
+
+// Pixels, or inputs, that go with N vectors of outputs. With three, twelve sums hide the latency of
+// two multiply-add units of four cycles, and fill AVX2's registers with the weights and an input.
+template <int N>
+constexpr int kMostBeside = N == 3 ? 4 : N == 2 ? 6 : 8;
+
+// How many of `left` vectors of outputs go together: rather 2 and 2 than 3 and 1.
+inline int vectors_of(int left) { return left == 4 ? 2 : left < 3 ? left : 3; }
+
+// Calls body(std::integral_constant<int, n>); 1 <= n <= kMost.
+template <int kMost, class Body>
+inline __attribute__((always_inline)) void with_constant(int n, Body&& body) {
+  if constexpr (kMost > 1) {
+    if (n < kMost) return with_constant<kMost - 1>(n, body);
+  }
+  body(std::integral_constant<int, kMost>{});
+}
+
+// Calls body(std::integral_constant<int, n>, at) for all of `count`, kMost at a time or nearly.
+template <int kMost, class Body>
+inline void evenly(int count, Body&& body) {
+  int parts = (count + kMost - 1) / kMost;
+  for (int at = 0; at < count; --parts) {
+    const int n = (count - at + parts - 1) / parts;
+    with_constant<kMost>(n, [&](auto constant) { body(constant, at); });
+    at += n;
+  }
+}
+
+// Weights of a product over `stretches` of `inputs` contiguous inputs each: for each block of up to
+// three vectors of outputs, a row of them for each input.
+struct Packed {
+  const Cell* data;
+  int stretches, inputs, outputs;
+  int vectors() const { return (outputs + kLanes - 1) / kLanes; }
+  long column() const { return static_cast<long>(stretches) * inputs * kLanes; }  // of a vector
+  long size() const { return vectors() * column(); }
+};
+
+// value(stretch, input, output) is float32.
+template <class Value>
+inline void pack(const Packed& p, Cell* to, Value value) {
+  for (int v = 0; v < p.vectors();) {
+    const int n = vectors_of(p.vectors() - v);
+    for (int s = 0; s < p.stretches; ++s)
+      for (int k = 0; k < p.inputs; ++k)
+        for (int j = 0; j < n; ++j, to += kLanes) {
+          Vec row{};
+          for (int lane = 0; lane < kLanes; ++lane) {
+            const int out = (v + j) * kLanes + lane;
+            if (out < p.outputs) row[lane] = value(s, k, out);
+          }
+          store(to, row);
+        }
+    v += n;
+  }
+}
+
+// M pixels, N vectors of outputs. rows: where the first pixel's inputs are, for each stretch.
+template <int M, int N>
+inline void multiply_block(const Cell* const* rows, int pitch, const Packed& w, const Cell* weights,
+                           float* sums) {
+  Vec s[M][N] = {};
+  for (int stretch = 0; stretch < w.stretches; ++stretch) {
+    const Cell* x = rows[stretch];
+#pragma GCC unroll 2
+    for (int k = 0; k < w.inputs; ++k, ++x) {
+      Vec b[N];
+#pragma GCC unroll 8
+      for (int n = 0; n < N; ++n) b[n] = load(weights + n * kLanes);
+#pragma GCC unroll 8
+      for (int m = 0; m < M; ++m) {
+        const Vec a = broadcast(value_of(x[m * pitch]));
+#pragma GCC unroll 8
+        for (int n = 0; n < N; ++n) s[m][n] += a * b[n];
+      }
+      weights += N * kLanes;
+    }
+  }
+  for (int m = 0; m < M; ++m)
+    for (int n = 0; n < N; ++n) store(sums + m * kMostOutputs + n * kLanes, s[m][n]);
+}
+
+// sums[count][kMostOutputs] of all outputs.
+inline void multiply(const Cell* const* rows, int pitch, int count, const Packed& w, float* sums) {
+  for (int v = 0; v < w.vectors();) {
+    const int n = vectors_of(w.vectors() - v);
+    const Cell* weights = w.data + v * w.column();
+    with_constant<3>(n, [&](auto vectors) {
+      constexpr int N = vectors.value;
+      evenly<kMostBeside<N>>(count, [&](auto pixels, int at) {
+        const Cell* from[3];
+        for (int s = 0; s < w.stretches; ++s) from[s] = rows[s] + static_cast<long>(at) * pitch;
+        multiply_block<pixels.value, N>(from, pitch, w, weights,
+                                        sums + at * kMostOutputs + v * kLanes);
+      });
+    });
+    v += n;
+  }
+}
+
+// done(pixel, count, sums): `count` pixels from `pixel` on, `kMostOutputs` floats each.
+template <class Done>
+inline void pointwise(Size size, const Cell* x, const Packed& w, Done done) {
+  alignas(64) float sums[kRows * kMostOutputs];
+  for (int p = 0; p < size.pixels(); p += kRows) {
+    const int count = size.pixels() - p < kRows ? size.pixels() - p : kRows;
+    const Cell* row = x + static_cast<long>(p) * w.inputs;
+    multiply(&row, w.inputs, count, w, sums);
+    done(p, count, sums);
+  }
+}
+
+// 3x3 over a padded map; the weights' stretches are the kernel's lines, three pixels each.
+template <class Done>
+inline void convolve(Size size, const Cell* padded, const Packed& w, Done done) {
+  alignas(64) float sums[kRows * kMostOutputs];
+  const int channels = w.inputs / 3;
+  const long line = static_cast<long>(size.line()) * channels;
+  for (int y = 0; y < size.height; ++y)
+    for (int x = 0, parts = (size.width + kRows - 1) / kRows; x < size.width; --parts) {
+      const int count = (size.width - x + parts - 1) / parts;
+      const Cell* rows[3];
+      for (int dy = 0; dy < 3; ++dy) rows[dy] = padded + (y + dy) * line + x * channels;
+      multiply(rows, channels, count, w, sums);
+      done(y * size.width + x, count, sums);
+      x += count;
+    }
+}
+
+}  // namespace vsr::training
