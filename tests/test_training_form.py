@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from vsr import native_build
 from vsr.models.fdiwn import CHANNELS, Fdiwn, Fswg, Variant
-from vsr.models.fdiwn_recipe import compile_network, how_it_runs
+from vsr.models.fdiwn_recipe import arrange, how_it_runs
 from vsr.models.training.trunk import TrainingTrunk
 from vsr.models.trunk_native import Group, library, loader, parameters, problem
 
@@ -203,7 +203,7 @@ def told(patch: int, dtype: torch.dtype = torch.bfloat16) -> str:
     """What a run says of itself."""
     net, device = two_groups("fdiwn", 2), torch.device("cpu")
     assert how_it_runs(net, device, dtype, patch) == ""
-    compile_network(net, device)
+    arrange(net, device, compiled=False)
     return how_it_runs(net, device, dtype, patch)
 
 

@@ -92,7 +92,7 @@ VSR_API long vsr_training_packed(int wirw, int wcrw, int fuse) {
   Cursor c(nullptr);
   Group w(c, {wirw, wcrw, fuse});
   Room room(nullptr);
-  PackedGroup p(room, w, false);
+  PackedGroup p(room, w, false, GroupJoins(wcrw));
   return room.used();
 }
 
@@ -100,7 +100,7 @@ VSR_API void vsr_training_pack(int wirw, int wcrw, int fuse, float* weights, Cel
   Cursor c(weights);
   Group w(c, {wirw, wcrw, fuse});
   Room room(packed);
-  PackedGroup p(room, w, true);
+  PackedGroup p(room, w, true, GroupJoins(wcrw));
 }
 
 // Bytes of an image's tape.
@@ -113,7 +113,8 @@ VSR_API int vsr_training_forward(const int* shape, const int* natural, float bas
   Cursor c(weights);
   const Group w(c, call.widths);
   Room room(packed);
-  const PackedGroup p(room, w, false);
+  const GroupJoins joins(call.widths.wcrw);
+  const PackedGroup p(room, w, false, joins);
   const long bytes = tape_bytes(call.size), image = call.elements();
   return with_room([&] {
     share(call.size, call.images, call.threads, [&](int i, int, Scratch& s) {
@@ -134,7 +135,8 @@ VSR_API int vsr_training_backward(const int* shape, const int* natural, float ba
   const Group w(c, call.widths);
   const long count = c.used();
   Room room(packed);
-  const PackedGroup p(room, w, false);
+  const GroupJoins joins(call.widths.wcrw);
+  const PackedGroup p(room, w, false, joins);
   const long bytes = tape_bytes(call.size), image = call.elements();
   return with_room([&] {
     share(call.size, call.images, call.threads, [&](int i, int part, Scratch& s) {
@@ -142,7 +144,7 @@ VSR_API int vsr_training_backward(const int* shape, const int* natural, float ba
       const Group d(at, call.widths);
       Arena m(tape + i * bytes);
       const GroupTape t(m, call.size);
-      group_backward(s, w, d, p, t, natural, base, g + i * image, dx + i * image);
+      group_backward(s, w, d, p, t, joins, natural, base, g + i * image, dx + i * image);
     });
   });
 }

@@ -9,7 +9,8 @@ namespace {
 
 // Adds to dx, the input's gradient. g: of the unit's result; extra: of the extra outputs.
 void wide_backward(Scratch& s, const Cell* x, const Wide& w, const Wide& d, const PackedWide& p,
-                   const WideTape& t, const float* g, float* dx, const Cell* extra = nullptr) {
+                   const WideTape& t, const float* g, float* dx, const Cell* extra = nullptr,
+                   const Joins* joins = nullptr) {
   const Size size = s.size;
   const int all_outputs = w.wide + w.extra;
   gate_backward(size, t.t, t.gate, w.gate, d.gate, *w.scale, d.scale, g,
@@ -47,7 +48,7 @@ void wide_backward(Scratch& s, const Cell* x, const Wide& w, const Wide& d, cons
   });
   std::memset(dh + static_cast<long>(size.pixels()) * all_outputs, 0, sizeof(Cell) * kSlack);
   add_column_sums(size, dh, all_outputs, w.wide, d.expand_bias);
-  add_weight_gradient(s, x, w.inputs, dh, all_outputs, 1, d.expand);
+  add_weight_gradient(s, x, w.inputs, dh, all_outputs, 1, d.expand, joins);
   pointwise(size, dh, p.expand.backward, [&](int at, int rows, const float* sums) {
     put_floats<true>(at, rows, sums, w.inputs, dx);
   });
@@ -69,7 +70,8 @@ void wirw_backward(Scratch& s, const Cell* x, const Wirw& w, const Wirw& d, cons
 
 // dx = both convolutions' and the wide path's. g: of the result; distilled: of the distilled.
 void wcrw_backward(Scratch& s, const Cell* x, const Wcrw& w, const Wcrw& d, const PackedWcrw& p,
-                   const WideTape& t, const float* g, const float* distilled, float* dx) {
+                   const WideTape& t, const WcrwJoins& joins, const float* g,
+                   const float* distilled, float* dx) {
   const Size size = s.size;
   for (int at = 0; at < size.pixels(); ++at) {
     Cell* row = s.map48 + 48L * at;
@@ -80,12 +82,12 @@ void wcrw_backward(Scratch& s, const Cell* x, const Wcrw& w, const Wcrw& d, cons
     });
   }
   add_column_sums(size, s.map48, 2 * C, C, d.both_bias);
-  add_weight_gradient(s, x, C, s.map48, 2 * C, 9, d.both);
+  add_weight_gradient(s, x, C, s.map48, 2 * C, 9, d.both, &joins.both);
   pad(size, s.map48, 2 * C, s.padded48);
   convolve(size, s.padded48, p.both.backward, [&](int at, int rows, const float* sums) {
     put_floats<false>(at, rows, sums, C, dx);
   });
-  wide_backward(s, x, w.wide, d.wide, p.wide, t, g, dx);
+  wide_backward(s, x, w.wide, d.wide, p.wide, t, g, dx, nullptr, &joins.expand);
 }
 
 // In place: from the gradient of a leaky ReLU's result that of its input.
@@ -98,7 +100,7 @@ void leaky_backward(Size size, const Cell* result, float* g) {
 
 // From g, the result's gradient, dx, the input's; both may be the same.
 void wdib_backward(Scratch& s, const Wdib& w, const Wdib& d, const PackedWdib& p,
-                   const WdibTape& t, const float* g, float* dx) {
+                   const WdibTape& t, const WcrwJoins& joins, const float* g, float* dx) {
   const Size size = s.size;
   float *dy = s.f0, *da = s.f1, *db = s.f2, *da1 = s.f3, *dmap = s.f4, *ddp = s.f5, *ddq = s.f6;
   gate_backward(size, t.y, t.gate, w.gate, d.gate, 1.0f, nullptr, g, [&](int i, int, Vec v) {
@@ -156,7 +158,7 @@ void wdib_backward(Scratch& s, const Wdib& w, const Wdib& d, const PackedWdib& p
     coefficient_backward(size, t.a1, w.a2, d.a2, t.ca2, sum, da1);
   }
   float* dq = s.f0;
-  wcrw_backward(s, t.q, w.wcrw2, d.wcrw2, p.wcrw2, t.wcrw2, db, ddq, dq);
+  wcrw_backward(s, t.q, w.wcrw2, d.wcrw2, p.wcrw2, t.wcrw2, joins, db, ddq, dq);
   leaky_backward(size, t.q, dq);
   float* db1 = s.f2;
   wirw_backward(s, t.b1, w.wirw2, d.wirw2, p.wirw2, t.wirw2, dq, db1);
@@ -177,7 +179,7 @@ void wdib_backward(Scratch& s, const Wdib& w, const Wdib& d, const PackedWdib& p
     coefficient_backward(size, t.x, w.b1, d.b1, t.cb1, sum, dx);
   }
   float* dp = s.f0;
-  wcrw_backward(s, t.p, w.wcrw1, d.wcrw1, p.wcrw1, t.wcrw1, da, ddp, dp);
+  wcrw_backward(s, t.p, w.wcrw1, d.wcrw1, p.wcrw1, t.wcrw1, joins, da, ddp, dp);
   leaky_backward(size, t.p, dp);
   float* last = s.f2;
   wirw_backward(s, t.x, w.wirw1, d.wirw1, p.wirw1, t.wirw1, dp, last);
@@ -187,8 +189,8 @@ void wdib_backward(Scratch& s, const Wdib& w, const Wdib& d, const PackedWdib& p
 }  // namespace
 
 void group_backward(Scratch& s, const Group& w, const Group& d, const PackedGroup& p,
-                    const GroupTape& t, const int* natural, float base, const float* g,
-                    float* dx) {
+                    const GroupTape& t, const GroupJoins& joins, const int* natural, float base,
+                    const float* g, float* dx) {
   const Size size = s.size;
   float* sum = s.f7;  // of o3, then of o2 and o1
   // The body: scale, order, two merging convolutions.
@@ -207,7 +209,7 @@ void group_backward(Scratch& s, const Group& w, const Group& d, const PackedGrou
     });
   }
   *d.body_scale += sum_of_lanes(of_scale);
-  add_weight_gradient(s, t.second, 2 * C, s.map1, C, 9, d.merge2);
+  add_weight_gradient(s, t.second, 2 * C, s.map1, C, 9, d.merge2, &joins.merge2);
   pad(size, s.map1, C, s.padded24);
   convolve(size, s.padded24, p.merge2.backward, [&](int at, int rows, const float* sums) {
     for (int r = 0; r < rows; ++r)
@@ -218,7 +220,7 @@ void group_backward(Scratch& s, const Group& w, const Group& d, const PackedGrou
         store(o3, load(o3, mask) + load(from + C), mask);
       });
   });
-  add_weight_gradient(s, t.first, 2 * C, s.map2, C, 9, d.merge1);
+  add_weight_gradient(s, t.first, 2 * C, s.map2, C, 9, d.merge1, &joins.merge1);
   pad(size, s.map2, C, s.padded24);
   // Of o1 and o2, kept while the third block runs.
   float *kept1 = s.f8, *kept2 = s.f9;
@@ -230,7 +232,7 @@ void group_backward(Scratch& s, const Group& w, const Group& d, const PackedGrou
         store(kept2 + 24L * (at + r) + c, load(from + C), mask);
       });
   });
-  wdib_backward(s, w.block3, d.block3, p.block3, t.block3, sum, sum);
+  wdib_backward(s, w.block3, d.block3, p.block3, t.block3, joins.wcrw[2], sum, sum);
   over(size, [&](int i, int) { store(s.map1 + i, load(sum + i)); });
   add_weight_gradient(s, t.block2.x, C, s.map1, C, 9, d.skip);
   pad(size, s.map1, C, s.padded24);
@@ -238,9 +240,9 @@ void group_backward(Scratch& s, const Group& w, const Group& d, const PackedGrou
     put_floats<true>(at, rows, sums, C, kept1);
   });
   over(size, [&](int i, int) { store(sum + i, load(sum + i) + load(kept2 + i)); });
-  wdib_backward(s, w.block2, d.block2, p.block2, t.block2, sum, sum);
+  wdib_backward(s, w.block2, d.block2, p.block2, t.block2, joins.wcrw[1], sum, sum);
   over(size, [&](int i, int) { store(sum + i, load(sum + i) + load(kept1 + i)); });
-  wdib_backward(s, w.block1, d.block1, p.block1, t.block1, sum, sum);
+  wdib_backward(s, w.block1, d.block1, p.block1, t.block1, joins.wcrw[0], sum, sum);
   wirw_backward(s, t.x, w.wirw, d.wirw, p.wirw, t.wirw, g, dx);
   const Vec keep = all(base);
   over(size, [&](int i, int) {

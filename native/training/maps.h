@@ -95,8 +95,8 @@ inline void pad(Size size, const Cell* x, int channels, Cell* to) {
 
 // Adds the gradient of a kernel `[taps][inputs][outputs]`.
 inline void add_weight_gradient(Scratch& s, const Cell* x, int inputs, const Cell* g, int outputs,
-                                int taps, float* to) {
-  add_weight_gradient(s.gradients, s.size, x, inputs, g, outputs, taps, to);
+                                int taps, float* to, const Joins* joins = nullptr) {
+  add_weight_gradient(s.gradients, s.size, x, inputs, g, outputs, taps, to, joins);
 }
 
 inline void side_by_side(Size size, const Cell* a, const Cell* b, Cell* to) {

@@ -7,6 +7,7 @@
 #include <unistd.h>
 #endif
 
+#include "../joins.h"
 #include "../memory.h"
 
 namespace vsr::training {
@@ -52,8 +53,11 @@ class Unit {
 
 // Weights of a product over `taps` stretches of `inputs` contiguous inputs each, as pairs of rows.
 struct Packed {
-  const bf16* data;
+  const bf16* data = nullptr;
   int stretches, inputs, outputs;
+  // pixels: in a stretch, `channels` each.
+  Packed(int stretches, int pixels, int channels, int outputs, const Way*)
+      : stretches(stretches), inputs(pixels * channels), outputs(outputs) {}
   int steps() const { return (inputs + 31) / 32; }  // per stretch
   int tiles() const { return (outputs + 15) / 16; }
   long size() const { return static_cast<long>(stretches) * steps() * tiles() * 512; }

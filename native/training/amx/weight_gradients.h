@@ -169,7 +169,8 @@ struct GradientRoom {
 
 // Adds the gradient of a kernel `[taps][inputs][outputs]`.
 inline void add_weight_gradient(const GradientRoom& room, Size size, const bf16* x, int inputs,
-                                const bf16* g, int outputs, int taps, float* to) {
+                                const bf16* g, int outputs, int taps, float* to,
+                                const Joins*) {
   bf16* pairs = room.pairs[(outputs + 15) / 16 - 1];
   transpose(size, x, inputs, room.transposed);
   pair_up(size, g, outputs, pairs);

@@ -3,6 +3,7 @@
 
 #include <type_traits>
 
+#include "../joins.h"
 #include "../memory.h"
 
 namespace vsr::training {
@@ -45,44 +46,83 @@ inline void evenly(int count, Body&& body) {
   }
 }
 
-// Weights of a product over `stretches` of `inputs` contiguous inputs each: for each block of up to
-// three vectors of outputs, a row of them for each input.
+// Weights of a product over `stretches` of some contiguous pixels' inputs each: for each join, for
+// each block of up to three vectors of its outputs, a row of them for each input.
 struct Packed {
-  const Cell* data;
-  int stretches, inputs, outputs;
-  int vectors() const { return (outputs + kLanes - 1) / kLanes; }
-  long column() const { return static_cast<long>(stretches) * inputs * kLanes; }  // of a vector
-  long size() const { return vectors() * column(); }
+  const Cell* data = nullptr;
+  int stretches, pixels, channels, outputs;
+  Packed(int stretches, int pixels, int channels, int outputs, const Way* way)
+      : stretches(stretches), pixels(pixels), channels(channels), outputs(outputs), way_(way) {}
+
+  long size() const {
+    long all = 0;
+    each_join([&](const int*, int reads, const int*, int writes, int) {
+      all += static_cast<long>(stretches) * reads * ((writes + kLanes - 1) / kLanes) * kLanes;
+    });
+    return all;
+  }
+  // body(reads, how many, writes, how many, column); reads are places in a stretch.
+  template <class Body>
+  void each_join(Body&& body) const {
+    if (!way_) {
+      static const Indices numbers = counted(3 * kMostOutputs);
+      return body(numbers.data(), pixels * channels, numbers.data(), outputs, 0);
+    }
+    int column = 0;
+    for (const Join& join : way_->joins) {
+      body(join.reads.data(), static_cast<int>(join.reads.size()), join.writes.data(),
+           static_cast<int>(join.writes.size()), column);
+      column += join.vectors() * kLanes;
+    }
+  }
+  // From columns to the outputs' order, in place; `count` rows of kMostOutputs.
+  void put_in_order(float* sums, int count) const {
+    if (!way_ || way_->in_order) return;
+    float row[kMostOutputs];
+    const int* columns = way_->columns.data();
+    for (; count > 0; --count, sums += kMostOutputs) {
+      for (int o = 0; o < outputs; ++o) row[o] = columns[o] < 0 ? 0.0f : sums[columns[o]];
+      std::memcpy(sums, row, 4 * outputs);
+    }
+  }
+
+ private:
+  const Way* way_;  // null: all inputs reach all outputs
 };
 
 // value(stretch, input, output) is float32.
 template <class Value>
 inline void pack(const Packed& p, Cell* to, Value value) {
-  for (int v = 0; v < p.vectors();) {
-    const int n = vectors_of(p.vectors() - v);
-    for (int s = 0; s < p.stretches; ++s)
-      for (int k = 0; k < p.inputs; ++k)
-        for (int j = 0; j < n; ++j, to += kLanes) {
-          Vec row{};
-          for (int lane = 0; lane < kLanes; ++lane) {
-            const int out = (v + j) * kLanes + lane;
-            if (out < p.outputs) row[lane] = value(s, k, out);
+  p.each_join([&](const int* reads, int inputs, const int* writes, int outputs, int) {
+    const int vectors = (outputs + kLanes - 1) / kLanes;
+    for (int v = 0; v < vectors;) {
+      const int n = vectors_of(vectors - v);
+      for (int s = 0; s < p.stretches; ++s)
+        for (int k = 0; k < inputs; ++k)
+          for (int j = 0; j < n; ++j, to += kLanes) {
+            Vec row{};
+            for (int lane = 0; lane < kLanes; ++lane) {
+              const int out = (v + j) * kLanes + lane;
+              if (out < outputs) row[lane] = value(s, reads[k], writes[out]);
+            }
+            store(to, row);
           }
-          store(to, row);
-        }
-    v += n;
-  }
+      v += n;
+    }
+  });
 }
 
-// M pixels, N vectors of outputs. rows: where the first pixel's inputs are, for each stretch.
+// M pixels, N vectors of outputs. rows: where the first pixel's inputs are, for each stretch; reads:
+// which of them.
 template <int M, int N>
-inline void multiply_block(const Cell* const* rows, int pitch, const Packed& w, const Cell* weights,
-                           float* sums) {
+inline void multiply_block(const Cell* const* rows, int stretches, long pitch, const int* reads,
+                           int inputs, const Cell* weights, float* sums) {
   Vec s[M][N] = {};
-  for (int stretch = 0; stretch < w.stretches; ++stretch) {
-    const Cell* x = rows[stretch];
+  for (int stretch = 0; stretch < stretches; ++stretch) {
+    const Cell* row = rows[stretch];
 #pragma GCC unroll 2
-    for (int k = 0; k < w.inputs; ++k, ++x) {
+    for (int k = 0; k < inputs; ++k) {
+      const Cell* x = row + reads[k];
       Vec b[N];
 #pragma GCC unroll 8
       for (int n = 0; n < N; ++n) b[n] = load(weights + n * kLanes);
@@ -100,21 +140,26 @@ inline void multiply_block(const Cell* const* rows, int pitch, const Packed& w, 
 }
 
 // sums[count][kMostOutputs] of all outputs.
-inline void multiply(const Cell* const* rows, int pitch, int count, const Packed& w, float* sums) {
-  for (int v = 0; v < w.vectors();) {
-    const int n = vectors_of(w.vectors() - v);
-    const Cell* weights = w.data + v * w.column();
-    with_constant<3>(n, [&](auto vectors) {
-      constexpr int N = vectors.value;
-      evenly<kMostBeside<N>>(count, [&](auto pixels, int at) {
-        const Cell* from[3];
-        for (int s = 0; s < w.stretches; ++s) from[s] = rows[s] + static_cast<long>(at) * pitch;
-        multiply_block<pixels.value, N>(from, pitch, w, weights,
-                                        sums + at * kMostOutputs + v * kLanes);
+inline void multiply(const Cell* const* rows, int count, const Packed& w, float* sums) {
+  const Cell* weights = w.data;
+  w.each_join([&](const int* reads, int inputs, const int*, int outputs, int column) {
+    const int vectors = (outputs + kLanes - 1) / kLanes;
+    for (int v = 0; v < vectors;) {
+      const int n = vectors_of(vectors - v);
+      with_constant<3>(n, [&](auto constant) {
+        constexpr int N = constant.value;
+        evenly<kMostBeside<N>>(count, [&](auto some, int at) {
+          const Cell* from[3];
+          for (int s = 0; s < w.stretches; ++s) from[s] = rows[s] + static_cast<long>(at) * w.channels;
+          multiply_block<some.value, N>(from, w.stretches, w.channels, reads, inputs, weights,
+                                        sums + at * kMostOutputs + column + v * kLanes);
+        });
       });
-    });
-    v += n;
-  }
+      weights += static_cast<long>(w.stretches) * inputs * n * kLanes;
+      v += n;
+    }
+  });
+  w.put_in_order(sums, count);
 }
 
 // done(pixel, count, sums): `count` pixels from `pixel` on, `kMostOutputs` floats each.
@@ -123,8 +168,8 @@ inline void pointwise(Size size, const Cell* x, const Packed& w, Done done) {
   alignas(64) float sums[kRows * kMostOutputs];
   for (int p = 0; p < size.pixels(); p += kRows) {
     const int count = size.pixels() - p < kRows ? size.pixels() - p : kRows;
-    const Cell* row = x + static_cast<long>(p) * w.inputs;
-    multiply(&row, w.inputs, count, w, sums);
+    const Cell* row = x + static_cast<long>(p) * w.channels;
+    multiply(&row, count, w, sums);
     done(p, count, sums);
   }
 }
@@ -133,14 +178,13 @@ inline void pointwise(Size size, const Cell* x, const Packed& w, Done done) {
 template <class Done>
 inline void convolve(Size size, const Cell* padded, const Packed& w, Done done) {
   alignas(64) float sums[kRows * kMostOutputs];
-  const int channels = w.inputs / 3;
-  const long line = static_cast<long>(size.line()) * channels;
+  const long line = static_cast<long>(size.line()) * w.channels;
   for (int y = 0; y < size.height; ++y)
     for (int x = 0, parts = (size.width + kRows - 1) / kRows; x < size.width; --parts) {
       const int count = (size.width - x + parts - 1) / parts;
       const Cell* rows[3];
-      for (int dy = 0; dy < 3; ++dy) rows[dy] = padded + (y + dy) * line + x * channels;
-      multiply(rows, channels, count, w, sums);
+      for (int dy = 0; dy < 3; ++dy) rows[dy] = padded + (y + dy) * line + x * w.channels;
+      multiply(rows, count, w, sums);
       done(y * size.width + x, count, sums);
       x += count;
     }
