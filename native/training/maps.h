@@ -40,12 +40,6 @@ inline void over(Size size, Each each) {
   }
 }
 
-// each(channel, mask): the vectors of a pixel's channels.
-template <class Each>
-inline void over_channels(int channels, Each each) {
-  for (int c = 0; c < channels; c += kLanes) each(c, first(channels - c));
-}
-
 // What a product's result becomes: `rows` pixels from p on, `kMostOutputs` sums each.
 template <bool kRelu = false>
 inline void put_rows(int p, int rows, const float* sums, int begin, int count, const float* bias,

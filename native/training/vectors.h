@@ -39,3 +39,13 @@ inline Vec where_positive(Vec on, Vec value, Vec other = Vec{}) {
 #else
 #include "fma/vectors.h"
 #endif
+
+namespace vsr::training {
+
+// each(channel, mask): the vectors of a pixel's channels.
+template <class Each>
+inline void over_channels(int channels, Each each) {
+  for (int c = 0; c < channels; c += kLanes) each(c, first(channels - c));
+}
+
+}  // namespace vsr::training

@@ -7,11 +7,11 @@
 
 namespace vsr::training {
 
-// What they need beside the maps: one of gradients in another order.
+// What they need beside the maps: one of some gradients, three vectors of them for each pixel.
 struct GradientRoom {
   Cell* columns;
   GradientRoom(Arena& m, Size size, int)
-      : columns(m.map(1L * size.pixels() * kMergeGroups * kLanes)) {}
+      : columns(m.map(1L * size.pixels() * 3 * kLanes)) {}
 };
 
 // A rectangle of pixels: the first one's inputs and gradients of outputs, and the rest's beside it.
@@ -21,38 +21,39 @@ struct Patch {
   int lines, pixels;  // of each line
 };
 
-// Adds the gradients of some inputs' weights to some outputs, the latter in a row or not.
+// Where gradients are added: an input's row, some outputs of it, in a row or not.
 struct Target {
   float* to;
-  long row;  // from one input's to the next one's
+  long row;
   const int* writes;
   int count;
   bool in_a_row;
 
-  template <int N>
-  void add(int input, int column, const Vec (&sums)[N]) const {
-    float* at = to + input * row;
-    if (in_a_row) {
-      at += writes[column];
-      for (int n = 0; n < N; ++n) {
-        const Mask mask = first(count - column - n * kLanes);
-        store(at + n * kLanes, load(at + n * kLanes, mask) + sums[n], mask);
+  // sums: a row for each of `inputs` inputs, `pitch` long.
+  void add(const int* reads, int inputs, const float* sums, int pitch, long shift) const {
+    for (int m = 0; m < inputs; ++m, sums += pitch) {
+      float* at = to + shift + reads[m] * row;
+      if (in_a_row) {
+        over_channels(count, [&](int c, Mask mask) {
+          float* some = at + writes[0] + c;
+          store(some, load(some, mask) + load(sums + c), mask);
+        });
+      } else {
+        for (int c = 0; c < count; ++c) at[writes[c]] += sums[c];
       }
-      return;
     }
-    for (int i = 0; i < N * kLanes && column + i < count; ++i)
-      at[writes[column + i]] += sums[i / kLanes][i % kLanes];
   }
 };
 
-// M inputs by N vectors of outputs, from `column` on. reads: which inputs.
-template <int M, int N>
-inline void outer_block(const Patch& p, const int* reads, int column, const Target& target) {
+// sums[M][N * kLanes]: M inputs by N vectors of outputs. reads: which inputs; kInARow: the first's
+// neighbours.
+template <int M, int N, bool kInARow>
+inline void outer_block(const Patch& p, const int* reads, float* sums) {
   Vec s[M][N] = {};
   long in[M];
-  for (int m = 0; m < M; ++m) in[m] = reads[m];
+  for (int m = 0; m < M; ++m) in[m] = kInARow ? m : reads[m];
   for (int y = 0; y < p.lines; ++y) {
-    const Cell *x = p.x + y * p.x_line, *g = p.g + y * p.g_line + column;
+    const Cell *x = p.x + y * p.x_line + (kInARow ? reads[0] : 0), *g = p.g + y * p.g_line;
     for (int i = 0; i < p.pixels; ++i, x += p.x_pixel, g += p.g_pixel) {
       Vec b[N];
 #pragma GCC unroll 8
@@ -66,60 +67,75 @@ inline void outer_block(const Patch& p, const int* reads, int column, const Targ
     }
   }
 #pragma GCC unroll 8
-  for (int m = 0; m < M; ++m) target.add<N>(reads[m], column, s[m]);
+  for (int m = 0; m < M; ++m)
+#pragma GCC unroll 8
+    for (int n = 0; n < N; ++n) store(sums + (m * N + n) * kLanes, s[m][n]);
 }
 
-// Some inputs by some outputs, over a rectangle of pixels.
-inline void outer(const Patch& patch, const int* reads, int inputs, const Target& target) {
-  const int vectors = (target.count + kLanes - 1) / kLanes;
-  for (int v = 0; v < vectors;) {
-    const int n = vectors_of(vectors - v);
-    with_constant<3>(n, [&](auto constant) {
-      constexpr int N = constant.value;
-      evenly<kMostBeside<N>>(inputs, [&](auto some, int in) {
-        outer_block<some.value, N>(patch, reads + in, v * kLanes, target);
-      });
-    });
-    v += n;
+// A copy of N vectors of a map's channels, side by side: of those which `which` names, `count`, or
+// where `in_a_row` of the ones from the first on.
+template <int N>
+inline void pick(Size size, const Cell* from, int channels, const int* which, int count,
+                 bool in_a_row, Cell* to) {
+  for (int p = 0; p < size.pixels(); ++p, from += channels, to += N * kLanes) {
+    if (in_a_row) {
+      for (int n = 0; n < N; ++n) store(to + n * kLanes, load(from + which[0] + n * kLanes));
+    } else {
+      for (int c = 0; c < count; ++c) to[c] = from[which[c]];
+    }
   }
 }
 
 // Adds the gradient of a kernel `[taps][inputs][outputs]`. 1 tap: a pointwise product; 9: a 3x3
-// convolution. Some lines at a time, so that they stay in the first-level cache.
+// convolution. Some lines at a time, which then stay in the first-level cache.
 inline void add_weight_gradient(const GradientRoom& room, Size size, const Cell* x, int inputs,
                                 const Cell* g, int outputs, int taps, float* to,
                                 const Joins* joins) {
-  constexpr int kPixels = 64;
   const Packed product(1, 1, inputs, outputs, joins ? &joins->forward : nullptr);
-  const int some = std::max(1, kPixels / size.width);
   product.each_join([&](const int* reads, int read, const int* writes, int written, int) {
+    if (joins) read /= joins->pixels();  // those of the first pixel
     const bool in_a_row = writes[written - 1] - writes[0] + 1 == written;
-    if (joins) read /= joins->pixels();  // the first pixel's
-    const Cell* gradients = g + writes[0];
-    int pitch = outputs;
-    if (!in_a_row) {
-      pitch = (written + kLanes - 1) / kLanes * kLanes;
-      for (int p = 0; p < size.pixels(); ++p)
-        for (int o = 0; o < written; ++o)
-          room.columns[static_cast<long>(p) * pitch + o] = g[static_cast<long>(p) * outputs + writes[o]];
-      gradients = room.columns;
+    const int vectors = (written + kLanes - 1) / kLanes;
+    const long x_line = static_cast<long>(size.width) * inputs;
+    auto block = [&](auto constant, int v) {
+      constexpr int N = constant.value;
+      const int first_column = v * kLanes, count = std::min(written - first_column, N * kLanes);
+      const Target target{to, outputs, writes + first_column, count, in_a_row};
+      // Where a pixel's gradients are far from the next one's, a copy of them fits the cache, which
+      // nine taps repay.
+      const bool picked = !in_a_row || (taps > 1 && outputs > N * kLanes);
+      const int pitch = picked ? N * kLanes : outputs;
+      if (picked) pick<N>(size, g, outputs, target.writes, count, in_a_row, room.columns);
+      const Cell* gradients = picked ? room.columns : g + target.writes[0];
+      const int some = std::max(1, (pitch > 3 * kLanes ? 64 : 128) / size.width);
+      const long g_line = static_cast<long>(size.width) * pitch;
+      for (int begin = 0; begin < size.height; begin += some)
+        for (int tap = 0; tap < taps; ++tap) {
+          const int dy = taps == 1 ? 0 : tap / 3 - 1, dx = taps == 1 ? 0 : tap % 3 - 1;
+          // Where the gradients are whose inputs are inside the map.
+          const int y0 = std::max(begin, -dy), x0 = std::max(0, -dx);
+          const int y1 = std::min({begin + some, size.height, size.height - dy});
+          const int x1 = std::min(size.width, size.width - dx);
+          if (y0 >= y1 || x0 >= x1) continue;
+          const Patch patch{x + (y0 + dy) * x_line + (x0 + dx) * inputs,
+                            gradients + y0 * g_line + x0 * pitch,
+                            inputs, x_line, pitch, g_line, y1 - y0, x1 - x0};
+          evenly<kMostBeside<N>>(read, [&](auto many, int in) {
+            alignas(64) float sums[kMostBeside<N> * N * kLanes];
+            if (joins)
+              outer_block<many.value, N, false>(patch, reads + in, sums);
+            else
+              outer_block<many.value, N, true>(patch, reads + in, sums);
+            target.add(reads + in, many.value, sums, N * kLanes,
+                       static_cast<long>(tap) * inputs * outputs);
+          });
+        }
+    };
+    for (int v = 0; v < vectors;) {
+      const int n = vectors_of(vectors - v);
+      with_constant<3>(n, [&](auto constant) { block(constant, v); });
+      v += n;
     }
-    for (int begin = 0; begin < size.height; begin += some)
-      for (int tap = 0; tap < taps; ++tap) {
-        const int dy = taps == 1 ? 0 : tap / 3 - 1, dx = taps == 1 ? 0 : tap % 3 - 1;
-        // Where the gradients are whose inputs are inside the map.
-        const int y0 = std::max(begin, -dy), x0 = std::max(0, -dx);
-        const int y1 = std::min({begin + some, size.height, size.height - dy});
-        const int x1 = std::min(size.width, size.width - dx);
-        if (y0 >= y1 || x0 >= x1) continue;
-        const Patch patch{x + (static_cast<long>(y0 + dy) * size.width + x0 + dx) * inputs,
-                          gradients + (static_cast<long>(y0) * size.width + x0) * pitch,
-                          inputs, static_cast<long>(size.width) * inputs,
-                          pitch, static_cast<long>(size.width) * pitch,
-                          y1 - y0, x1 - x0};
-        float* kernel = to + static_cast<long>(tap) * inputs * outputs;
-        outer(patch, reads, read, Target{kernel, outputs, writes, written, in_a_row});
-      }
   });
 }
 
