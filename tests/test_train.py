@@ -341,7 +341,7 @@ def test_command_line(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     out, err = capsys.readouterr()
     assert out.startswith(str(tmp_path / "r" / "fdiwn-m_x2.safetensors"))
     assert "waiting for data" in out
-    assert "training begins on cpu: 2 pictures, 1 to validate on\n" in err
+    assert "training begins on cpu: 2 pictures, 1 to validate on; trunk in " in err
 
 
 def test_the_first_line_says_what_computes_the_trunk() -> None:
