@@ -15,9 +15,10 @@ struct Scratch {
   GradientRoom gradients;
   float *f0, *f1, *f2, *f3, *f4, *f5, *f6, *f7, *f8, *f9, *f48;
   Scratch(Arena& m, Size s) : size(s), gradients(m, s, kMostWide) {
-    padded12 = m.map(s.padded() * 12);
-    padded24 = m.map(s.padded() * 24);
-    padded48 = m.map(s.padded() * 48);
+    const long padded = s.padded() + s.line() + 1;  // a line and a pixel to spare
+    padded12 = m.map(padded * 12);
+    padded24 = m.map(padded * 24);
+    padded48 = m.map(padded * 48);
     wide = m.map(1L * s.pixels() * kMostWide);
     narrow = m.map(1L * s.pixels() * C);
     map1 = m.map(1L * s.pixels() * C);

@@ -46,6 +46,11 @@ inline void evenly(int count, Body&& body) {
   }
 }
 
+// 3x3 convolutions of float32 are multiplied in Winograd's form F(2x2, 3x3): 16 products for four
+// pixels in place of 36.
+constexpr bool kWinograd = sizeof(Cell) == 4;
+constexpr int kPlanes = kWinograd ? 16 : 1;
+
 // Weights of a product over `stretches` of some contiguous pixels' inputs each: for each join, for
 // each block of up to three vectors of its outputs, a row of them for each input.
 struct Packed {
@@ -54,10 +59,13 @@ struct Packed {
   Packed(int stretches, int pixels, int channels, int outputs, const Way* way)
       : stretches(stretches), pixels(pixels), channels(channels), outputs(outputs), way_(way) {}
 
+  bool winograd() const { return kWinograd && stretches == 3; }
+  // Rows of weights for a vector of outputs that reads so many inputs of a stretch.
+  int rows(int reads) const { return winograd() ? kPlanes * reads / 3 : stretches * reads; }
   long size() const {
     long all = 0;
     each_join([&](const int*, int reads, const int*, int writes, int) {
-      all += static_cast<long>(stretches) * reads * ((writes + kLanes - 1) / kLanes) * kLanes;
+      all += static_cast<long>(rows(reads)) * ((writes + kLanes - 1) / kLanes) * kLanes;
     });
     return all;
   }
@@ -90,33 +98,58 @@ struct Packed {
   const Way* way_;  // null: all inputs reach all outputs
 };
 
+// A kernel's line, or column, of three in Winograd's form.
+inline void winograd_weights(const float* g, int step, float* to, int to_step) {
+  const float outer = 0.5f * (g[0] + g[2 * step]), middle = 0.5f * g[step];
+  to[0] = g[0];
+  to[to_step] = outer + middle;
+  to[2 * to_step] = outer - middle;
+  to[3 * to_step] = g[2 * step];
+}
+
 // value(stretch, input, output) is float32.
 template <class Value>
 inline void pack(const Packed& p, Cell* to, Value value) {
   p.each_join([&](const int* reads, int inputs, const int* writes, int outputs, int) {
-    const int vectors = (outputs + kLanes - 1) / kLanes;
+    const int vectors = (outputs + kLanes - 1) / kLanes, rows = p.rows(inputs);
     for (int v = 0; v < vectors;) {
       const int n = vectors_of(vectors - v);
-      for (int s = 0; s < p.stretches; ++s)
-        for (int k = 0; k < inputs; ++k)
-          for (int j = 0; j < n; ++j, to += kLanes) {
-            Vec row{};
-            for (int lane = 0; lane < kLanes; ++lane) {
-              const int out = (v + j) * kLanes + lane;
-              if (out < outputs) row[lane] = value(s, reads[k], writes[out]);
+      for (int j = 0; j < n; ++j)
+        for (int lane = 0; lane < kLanes; ++lane) {
+          const int out = (v + j) * kLanes + lane;
+          Cell* column = to + j * kLanes + lane;
+          auto put = [&](int row, float weight) {
+            store_first(column + static_cast<long>(row) * n * kLanes, weight);
+          };
+          if (out >= outputs) {
+            for (int row = 0; row < rows; ++row) put(row, 0);
+          } else if (!p.winograd()) {
+            for (int s = 0; s < p.stretches; ++s)
+              for (int k = 0; k < inputs; ++k) put(s * inputs + k, value(s, reads[k], writes[out]));
+          } else {
+            const int channels = inputs / 3;
+            for (int k = 0; k < channels; ++k) {
+              float g[9], lines[12], planes[16];
+              for (int tap = 0; tap < 9; ++tap)
+                g[tap] = value(tap / 3, reads[tap % 3 * channels + k], writes[out]);
+              for (int x = 0; x < 3; ++x) winograd_weights(g + x, 3, lines + x, 3);
+              for (int y = 0; y < 4; ++y) winograd_weights(lines + 3 * y, 1, planes + 4 * y, 1);
+              for (int plane = 0; plane < kPlanes; ++plane)
+                put(plane * channels + k, planes[plane]);
             }
-            store(to, row);
           }
+        }
+      to += static_cast<long>(rows) * n * kLanes;
       v += n;
     }
   });
 }
 
-// M pixels, N vectors of outputs. rows: where the first pixel's inputs are, for each stretch; reads:
+// M pixels, N vectors of outputs: sums[M][line]. rows: where the first pixel's inputs are, for each stretch; reads:
 // which of them.
 template <int M, int N>
 inline void multiply_block(const Cell* const* rows, int stretches, long pitch, const int* reads,
-                           int inputs, const Cell* weights, float* sums) {
+                           int inputs, const Cell* weights, float* sums, int line) {
   Vec s[M][N] = {};
   for (int stretch = 0; stretch < stretches; ++stretch) {
     const Cell* row = rows[stretch];
@@ -136,7 +169,7 @@ inline void multiply_block(const Cell* const* rows, int stretches, long pitch, c
     }
   }
   for (int m = 0; m < M; ++m)
-    for (int n = 0; n < N; ++n) store(sums + m * kMostOutputs + n * kLanes, s[m][n]);
+    for (int n = 0; n < N; ++n) store(sums + m * line + n * kLanes, s[m][n]);
 }
 
 // sums[count][kMostOutputs] of all outputs.
@@ -152,7 +185,8 @@ inline void multiply(const Cell* const* rows, int count, const Packed& w, float*
           const Cell* from[3];
           for (int s = 0; s < w.stretches; ++s) from[s] = rows[s] + static_cast<long>(at) * w.channels;
           multiply_block<some.value, N>(from, w.stretches, w.channels, reads, inputs, weights,
-                                        sums + at * kMostOutputs + column + v * kLanes);
+                                        sums + at * kMostOutputs + column + v * kLanes,
+                                        kMostOutputs);
         });
       });
       weights += static_cast<long>(w.stretches) * inputs * n * kLanes;
@@ -176,7 +210,7 @@ inline void pointwise(Size size, const Cell* x, const Packed& w, Done done) {
 
 // 3x3 over a padded map; the weights' stretches are the kernel's lines, three pixels each.
 template <class Done>
-inline void convolve(Size size, const Cell* padded, const Packed& w, Done done) {
+inline void convolve_directly(Size size, const Cell* padded, const Packed& w, Done done) {
   alignas(64) float sums[kRows * kMostOutputs];
   const long line = static_cast<long>(size.line()) * w.channels;
   for (int y = 0; y < size.height; ++y)

@@ -51,6 +51,8 @@ inline bf16 narrow(float value) {
   if (value != value) return 0x7fc0;
   return static_cast<bf16>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
+inline void store_first(float* to, float value) { *to = value; }
+inline void store_first(bf16* to, float value) { *to = narrow(value); }
 inline Vec load(const bf16* from, Mask count = kLanes) {
   Vec value{};
   for (int i = 0; i < count; ++i) value[i] = value_of(from[i]);

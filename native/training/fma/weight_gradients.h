@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "products.h"
+#include "winograd.h"
 
 namespace vsr::training {
 
