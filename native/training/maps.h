@@ -80,13 +80,6 @@ inline void add_column_sums(Size size, const Cell* g, int channels, int count, f
   });
 }
 
-// The map with a border of one zero pixel; `to` has had zeros in its border since it was made.
-inline void pad(Size size, const Cell* x, int channels, Cell* to) {
-  for (int y = 0; y < size.height; ++y)
-    std::memcpy(to + (static_cast<long>(y + 1) * size.line() + 1) * channels,
-                x + static_cast<long>(y) * size.width * channels, sizeof(Cell) * size.width * channels);
-}
-
 // Adds the gradient of a kernel `[taps][inputs][outputs]`.
 inline void add_weight_gradient(Scratch& s, const Cell* x, int inputs, const Cell* g, int outputs,
                                 int taps, float* to, const Joins* joins = nullptr) {

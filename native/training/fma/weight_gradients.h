@@ -3,22 +3,17 @@
 
 #include <algorithm>
 
-#include "winograd.h"
+#include "gradients_in_planes.h"
 
 namespace vsr::training {
 
-// What they need beside the maps: one of some gradients, three vectors of them for each pixel.
+// What they need beside the maps: one of some gradients, three vectors of them for each pixel, and
+// what Winograd's form needs.
 struct GradientRoom {
   Cell* columns;
+  PlaneRoom planes;
   GradientRoom(Arena& m, Size size, int)
-      : columns(m.map(1L * size.pixels() * 3 * kLanes)) {}
-};
-
-// A rectangle of pixels: the first one's inputs and gradients of outputs, and the rest's beside it.
-struct Patch {
-  const Cell *x, *g;
-  long x_pixel, x_line, g_pixel, g_line;
-  int lines, pixels;  // of each line
+      : columns(m.map(1L * size.pixels() * 3 * kLanes)), planes(m, size) {}
 };
 
 // Where gradients are added: an input's row, some outputs of it, in a row or not.
@@ -45,33 +40,6 @@ struct Target {
   }
 };
 
-// sums[M][N * kLanes]: M inputs by N vectors of outputs. reads: which inputs; kInARow: the first's
-// neighbours.
-template <int M, int N, bool kInARow>
-inline void outer_block(const Patch& p, const int* reads, float* sums) {
-  Vec s[M][N] = {};
-  long in[M];
-  for (int m = 0; m < M; ++m) in[m] = kInARow ? m : reads[m];
-  for (int y = 0; y < p.lines; ++y) {
-    const Cell *x = p.x + y * p.x_line + (kInARow ? reads[0] : 0), *g = p.g + y * p.g_line;
-    for (int i = 0; i < p.pixels; ++i, x += p.x_pixel, g += p.g_pixel) {
-      Vec b[N];
-#pragma GCC unroll 8
-      for (int n = 0; n < N; ++n) b[n] = load(g + n * kLanes);
-#pragma GCC unroll 8
-      for (int m = 0; m < M; ++m) {
-        const Vec a = broadcast(value_of(x[in[m]]));
-#pragma GCC unroll 8
-        for (int n = 0; n < N; ++n) s[m][n] += a * b[n];
-      }
-    }
-  }
-#pragma GCC unroll 8
-  for (int m = 0; m < M; ++m)
-#pragma GCC unroll 8
-    for (int n = 0; n < N; ++n) store(sums + (m * N + n) * kLanes, s[m][n]);
-}
-
 // A copy of N vectors of a map's channels, side by side: of those which `which` names, `count`, or
 // where `in_a_row` of the ones from the first on.
 template <int N>
@@ -86,9 +54,8 @@ inline void pick(Size size, const Cell* from, int channels, const int* which, in
   }
 }
 
-// Adds the gradient of a kernel `[taps][inputs][outputs]`. 1 tap: a pointwise product; 9: a 3x3
-// convolution. Some lines at a time, which then stay in the first-level cache.
-inline void add_weight_gradient(const GradientRoom& room, Size size, const Cell* x, int inputs,
+// As add_weight_gradient. Some lines at a time, which then stay in the first-level cache.
+inline void add_directly(const GradientRoom& room, Size size, const Cell* x, int inputs,
                                 const Cell* g, int outputs, int taps, float* to,
                                 const Joins* joins) {
   const Packed product(1, 1, inputs, outputs, joins ? &joins->forward : nullptr);
@@ -137,6 +104,18 @@ inline void add_weight_gradient(const GradientRoom& room, Size size, const Cell*
       v += n;
     }
   });
+}
+
+// Adds the gradient of a kernel `[taps][inputs][outputs]`. 1 tap: a pointwise product; 9: a 3x3
+// convolution.
+inline void add_weight_gradient(const GradientRoom& room, Size size, const Cell* x, int inputs,
+                                const Cell* g, int outputs, int taps, float* to,
+                                const Joins* joins) {
+  // With few inputs, as joins have, the transformation costs as much as it saves.
+  if (kWinograd && taps == 9 && !joins)
+    add_in_planes(room.planes, size, x, inputs, g, outputs, to);
+  else
+    add_directly(room, size, x, inputs, g, outputs, taps, to, joins);
 }
 
 }  // namespace vsr::training
