@@ -127,9 +127,8 @@ def test_sixteen_lanes_of_bfloat16(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     wide = Library(next(tmp_path.rglob("libvsr_training_wide.so")), "tests")
     assert (wide.dtype, wide.multiple) == (HALF, 2)
     monkeypatch.setattr("vsr.models.training.trunk.library", lambda _: wide)
-    for size in ((12, 16), (7, 32), (9, 10)):
-        check_half_precision("fdiwn", 2, *size)
-    check_half_precision("fdiwn-m", 4, 5, 16)
+    check_half_precision("fdiwn", 2, 5, 16)
+    check_half_precision("fdiwn-m", 4, 7, 6)
 
 
 def in_a_row(weights: Any) -> list[Tensor]:

@@ -1,8 +1,8 @@
 // What maps are, and the memory they lie in.
 //
-// Maps are channels last, `width` pixels a line. A tile or vector of inputs is read straight from a
-// map, and where a row has fewer channels it reads into the next pixel. On the tile unit the weights
-// are zero there; so whatever follows a map in memory must be finite, and `Arena` puts zeros there.
+// Maps are channels last, `width` pixels a line. A tile or vector of inputs is read straight from
+// a map, and where a row has fewer channels it reads into the next pixel. On the tile unit the
+// weights are zero there; so whatever follows a map must be finite, and `Arena` puts zeros there.
 #pragma once
 
 #include <cstring>

@@ -1,4 +1,4 @@
-// The orders in which channels are stored: no channel is ever shuffled, what reads them is permuted.
+// The orders in which channels are stored: none is ever shuffled, what reads them is permuted.
 #pragma once
 
 #include <vector>

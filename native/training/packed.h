@@ -81,7 +81,8 @@ struct PackedWdib {
   PackedWdib(Room& r, const Wdib& w, bool fill, const WcrwJoins& joins)
       : wirw1(r, w.wirw1.wide, fill), wirw2(r, w.wirw2.wide, fill), wirw3(r, w.wirw3.wide, fill),
         wirw4(r, w.wirw4.wide, fill), wcrw1(r, w.wcrw1, fill, joins),
-        wcrw2(r, w.wcrw2, fill, joins), fuse(r, w.fuse, fill), shortcut(r, fill ? w.shortcut : nullptr, 2 * C, C) {}
+        wcrw2(r, w.wcrw2, fill, joins), fuse(r, w.fuse, fill),
+        shortcut(r, fill ? w.shortcut : nullptr, 2 * C, C) {}
 };
 
 struct PackedGroup {

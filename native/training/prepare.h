@@ -272,7 +272,7 @@ class Preparation {
       for (int o = 0; o < C; ++o)
         for (int t = 0; t < 9; ++t) {
           float& w = to[(t * 2 * C + i) * C + o];
-          const long at = (static_cast<long>(outs[o]) * kMergeInputs + place % kMergeInputs) * 9 + t;
+          const long at = (1L * outs[o] * kMergeInputs + place % kMergeInputs) * 9 + t;
           const bool reads = place / kMergeInputs == outs[o] / kOutputs;
           if (copy_.forward) {
             w = reads ? kernel.value[at] : 0;

@@ -14,8 +14,8 @@ inline long plane_step(int pitch) { return 1L * kSummedTiles * pitch + 16; }
 
 // What that needs. Its padded maps have zeros in their borders from the beginning.
 struct PlaneRoom {
-  Cell *padded[kMostChannels / 12], *inputs, *gradients;
-  float* sums;
+  Cell *padded[kMostChannels / 12] = {}, *inputs = nullptr, *gradients = nullptr;
+  float* sums = nullptr;
   PlaneRoom(Arena& m, Size size) {
     if (!kWinograd) return;
     for (int i : {0, 1, 3}) padded[i] = m.map((size.padded() + size.line() + 1) * 12 * (i + 1));
@@ -28,11 +28,12 @@ struct PlaneRoom {
 
 // The planes of two by two gradients, `step` apart. beside, below: whether there are such.
 template <int N>
-inline void gradient_planes(const Cell* g, int channels, long line, bool beside, bool below, Cell* to,
-                            long step) {
+inline void gradient_planes(const Cell* g, int channels, long line, bool beside, bool below,
+                            Cell* to, long step) {
   for (int n = 0; n < N; ++n, g += kLanes, to += kLanes) {
     const Vec a = load(g), b = beside ? load(g + channels) : Vec{};
-    const Vec c = below ? load(g + line) : Vec{}, d = beside && below ? load(g + line + channels) : Vec{};
+    const Vec c = below ? load(g + line) : Vec{};
+    const Vec d = beside && below ? load(g + line + channels) : Vec{};
     const Vec lines[4][2] = {{a, b}, {a + c, b + d}, {a - c, b - d}, {-c, -d}};
 #pragma GCC unroll 4
     for (int y = 0; y < 4; ++y) {
@@ -54,7 +55,7 @@ inline void from_form(const Vec u[4], Vec to[3]) {
   to[2] = sum + u[3];
 }
 
-// Adds to to[9][inputs][outputs] what sums[kPlanes][inputs][N * kLanes] come to, for `count` outputs.
+// Adds to to[9][inputs][outputs] what sums[kPlanes][inputs][N * kLanes] come to, `count` outputs.
 template <int N>
 inline void add_kernel(const float* sums, int inputs, int count, float* to, int outputs) {
   for (int i = 0; i < inputs; ++i)
@@ -62,7 +63,8 @@ inline void add_kernel(const float* sums, int inputs, int count, float* to, int 
       Vec lines[4][3], kernel[3];
       for (int y = 0; y < 4; ++y) {
         Vec u[4];
-        for (int x = 0; x < 4; ++x) u[x] = load(sums + ((4L * y + x) * inputs + i) * N * kLanes + c);
+        for (int x = 0; x < 4; ++x)
+          u[x] = load(sums + ((4L * y + x) * inputs + i) * N * kLanes + c);
         from_form(u, lines[y]);
       }
       for (int x = 0; x < 3; ++x) {
@@ -89,8 +91,8 @@ inline void add_block_in_planes(const PlaneRoom& room, Size size, int inputs, co
     const int tiles = std::min(kSummedTiles, all - begin);
     for (int t = 0; t < tiles; ++t) {
       const int y = (begin + t) / across * 2, x = (begin + t) % across * 2;
-      to_planes(room.padded_of(inputs) + y * line + 1L * x * inputs, line, inputs, room.inputs + t * pitch,
-                plane_step(pitch));
+      to_planes(room.padded_of(inputs) + y * line + 1L * x * inputs, line, inputs,
+                room.inputs + t * pitch, plane_step(pitch));
       gradient_planes<N>(g + y * g_line + 1L * x * outputs, outputs, g_line, x + 1 < size.width,
                          y + 1 < size.height, room.gradients + t * N * kLanes,
                          plane_step(N * kLanes));

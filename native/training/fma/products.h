@@ -145,8 +145,8 @@ inline void pack(const Packed& p, Cell* to, Value value) {
   });
 }
 
-// M pixels, N vectors of outputs: sums[M][line]. rows: where the first pixel's inputs are, for each stretch; reads:
-// which of them.
+// M pixels, N vectors of outputs: sums[M][line]. rows: where the first pixel's inputs are, for each
+// stretch; reads: which of them.
 template <int M, int N>
 inline void multiply_block(const Cell* const* rows, int stretches, long pitch, const int* reads,
                            int inputs, const Cell* weights, float* sums, int line) {
@@ -183,7 +183,7 @@ inline void multiply(const Cell* const* rows, int count, const Packed& w, float*
         constexpr int N = constant.value;
         evenly<kMostBeside<N>>(count, [&](auto some, int at) {
           const Cell* from[3];
-          for (int s = 0; s < w.stretches; ++s) from[s] = rows[s] + static_cast<long>(at) * w.channels;
+          for (int s = 0; s < w.stretches; ++s) from[s] = rows[s] + 1L * at * w.channels;
           multiply_block<some.value, N>(from, w.stretches, w.channels, reads, inputs, weights,
                                         sums + at * kMostOutputs + column + v * kLanes,
                                         kMostOutputs);

@@ -1,4 +1,4 @@
-// Gradients of weights: sums over pixels of input times gradient of output, with vectors of float32.
+// Gradients of weights: sums over pixels of input times gradient of output, in float32.
 #pragma once
 
 #include <algorithm>

@@ -1,13 +1,13 @@
-// 3x3 convolutions in Winograd's form F(2x2, 3x3): tiles of 4x4 inputs, two apart, become 16 planes,
-// each of which is a product of its own; their results become 2x2 outputs.
+// 3x3 convolutions in Winograd's form F(2x2, 3x3): tiles of 4x4 inputs, two apart, become 16
+// planes, each of which is a product of its own; their results become 2x2 outputs.
 #pragma once
 
 #include "products.h"
 
 namespace vsr::training {
 
-constexpr int kTiles = 8;           // side by side
-constexpr int kMostChannels = 48;   // that a convolution reads
+constexpr int kTiles = 8;          // side by side
+constexpr int kMostChannels = 48;  // that a convolution reads
 constexpr int kBlockOutputs = 3 * kLanes;
 
 // The planes of a tile, `step` apart, for some channels. d: its first pixel, in lines of `line`.
@@ -53,7 +53,7 @@ inline void from_planes(const float* m, int step, float* above, float* below, in
   store(below + right, t[1][1] - t[1][2] - t[1][3]);
 }
 
-// above and below [2 * tiles][kMostOutputs]: two lines of outputs. planes: [kPlanes][kTiles][pitch].
+// above, below [2 * tiles][kMostOutputs]: two lines of outputs. planes: [kPlanes][kTiles][pitch].
 inline void multiply_planes(const Cell* planes, int pitch, int tiles, const Packed& w, float* above,
                             float* below) {
   alignas(64) float sums[kPlanes * kTiles * kBlockOutputs];
