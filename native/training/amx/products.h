@@ -83,9 +83,13 @@ inline void pack(const Packed& p, bf16* to, Value value) {
 
 constexpr int kMostOutputs = 160;
 
+// Whatever tiles are loaded from has been stored before: GCC does not know that they read memory.
+inline void before_loading_tiles() { asm volatile("" : : : "memory"); }
+
 template <int N>
 inline void multiply_tiles(const bf16* const* rows, int pitch, const Packed& w, int tile,
                            float* sums, int line) {
+  before_loading_tiles();
   _tile_zero(0);
   if constexpr (N > 1) _tile_zero(1);
   if constexpr (N > 2) _tile_zero(2);

@@ -82,6 +82,7 @@ template <int M, int N>
 inline void outer_tiles(const bf16* const* a, long pitch, const bf16* b, long line, int steps,
                         float* sums) {
   static_assert(M * N <= 6 && N <= 2);
+  before_loading_tiles();
   // Accumulators 0 .. 5, then the two operands.
   _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3); _tile_zero(4); _tile_zero(5);
   for (int k = 0; k < steps; ++k) {
