@@ -23,7 +23,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 #: How much of a failed tool's last words is kept.
 _LAST_WORDS = 300
 #: CMake's component -> where in the package its libraries are.
-_FOLDERS = {"engine": "vsr/engine/native", "training": "vsr/models/trunk_amx"}
+_FOLDERS = {"engine": "vsr/engine/native", "training": "vsr/models/trunk_native"}
 
 
 class NativeBuildHook(BuildHookInterface[Any]):

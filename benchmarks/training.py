@@ -1,9 +1,10 @@
 """Milliseconds of a training step: ours against the training form as the authors' code runs it.
 
-Usage: ``python benchmarks/training.py [--scale 2] [--batch 16] [--patch 48] [--rounds 5]``. The
-baseline is ``vsr/models/fdiwn.py`` eager, contiguous, float32, with plain Adam and L1. Both take
-the same batches, in turns, so that whatever else the machine does meets both. Prints a Markdown
-table with the share of a step that is spent waiting for data. Run it on an otherwise idle machine.
+Usage: ``python benchmarks/training.py [--scale 2] [--batch 16] [--patch 48] [--rounds 5]``;
+``--name`` keeps another processor's figures beside the first one's. The baseline is
+``vsr/models/fdiwn.py`` eager, contiguous, float32, with plain Adam and L1. Both take the same
+batches, in turns, so that whatever else the machine does meets both. Prints a Markdown table with
+the share of a step that is spent waiting for data. Run it on an otherwise idle machine.
 """
 
 from __future__ import annotations
@@ -51,13 +52,15 @@ def authors_step(scale: int, device: torch.device) -> Step:
     return step
 
 
-def our_step(settings: TrainSettings, device: torch.device) -> Step:
-    """A step of ``vsr train``, the moving average and clipping included."""
+def our_step(settings: TrainSettings, device: torch.device) -> tuple[Step, str]:
+    """A step of ``vsr train``, the moving average and clipping included, and what it is."""
     recipe = recipe_for(settings.model, settings.scale)
     learner = Learner(recipe.build(settings.model, settings.scale), recipe, settings, device)
-    if settings.compiled:
-        recipe.compile_network(learner.net, device)
-    return lambda lr, hr: learner.update(lr, hr, 1e-5)
+    recipe.arrange(learner.net, device, compiled=settings.compiled)
+    dtype = getattr(torch, settings.precision)
+    how = recipe.how_it_runs(learner.net, device, dtype, settings.patch) or settings.precision
+    how = f"vsr train, {how}{', compiled' if settings.compiled else ''}"
+    return (lambda lr, hr: learner.update(lr, hr, 1e-5)), how
 
 
 def store(scale: int, patch: int) -> Store:
@@ -95,7 +98,8 @@ def main() -> None:
     parser.add_argument("--patch", type=int, default=48)
     parser.add_argument("--rounds", type=int, default=5, help="timed, after one to warm up")
     parser.add_argument("--steps", type=int, default=1, help="in a round; more on a GPU")
-    parser.add_argument("--compile", default="on", choices=["on", "off"])
+    parser.add_argument("--compile", default="auto", choices=["auto", "on", "off"])
+    parser.add_argument("--name", default="training", help="of the results; the scale is added")
     arguments = parser.parse_args()
     keep_freed_memory()
     name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -104,11 +108,8 @@ def main() -> None:
         name, "auto", arguments.compile,
         scale=arguments.scale, batch=arguments.batch, patch=arguments.patch,
     )  # fmt: skip
-    ours = f"vsr train, {settings.precision}{', compiled' if settings.compiled else ''}"
-    steps = {
-        "authors' structure, eager, float32": authors_step(arguments.scale, device),
-        ours: our_step(settings, device),
-    }
+    step, how = our_step(settings, device)
+    steps = {"authors' structure, eager, float32": authors_step(arguments.scale, device), how: step}
     pictures = store(arguments.scale, arguments.patch)
     took: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
     with Batches(
@@ -138,7 +139,7 @@ def main() -> None:
             f"| {row['step']} | {row['ms']:.0f} | {row['fastest_ms']:.0f} | {row['ratio']:.2f} "
             f"| {row['waiting_for_data']:.1%} |"
         )
-    print(record.save(f"training-x{arguments.scale}-{device.type}", rows).name)
+    print(record.save(f"{arguments.name}-x{arguments.scale}-{device.type}", rows).name)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -125,8 +125,7 @@ def train(
     torch.manual_seed(settings.seed)
     net = recipe.build(settings.model, settings.scale, start)
     learner = Learner(net, recipe, settings, where)
-    if settings.compiled:
-        recipe.compile_network(learner.net, where)
+    recipe.arrange(learner.net, where, compiled=settings.compiled)
     weights = folder / f"{settings.model}_x{settings.scale}.safetensors"
     with Batches(
         training, settings.batch, settings.patch,
@@ -138,8 +137,7 @@ def train(
             on_event=tell, begun=begun,
         )  # fmt: skip
         loop.restore()
-        dtype = torch.bfloat16 if settings.precision == "bfloat16" else torch.float32
-        how = recipe.how_it_runs(learner.net, where, dtype, settings.patch)
+        how = recipe.how_it_runs(learner.net, where, _dtype(settings), settings.patch)
         tell(Started(str(where), len(training.entries), len(pairs), learner.step, how))
         outcome = loop.run()
     return TrainReport(str(weights), str(folder), str(where), outcome)
@@ -222,6 +220,11 @@ def _metadata(settings: TrainSettings, command: str, images: int) -> dict[str, s
     }
 
 
+def _dtype(settings: TrainSettings) -> torch.dtype:
+    """Of the products."""
+    return torch.bfloat16 if settings.precision == "bfloat16" else torch.float32
+
+
 def _prefers_bfloat16(device: str) -> bool:
     """Whether a device (``auto``, ``cpu``, ``cuda:N``) multiplies bfloat16 faster than float32."""
     if choose_device(device).device.startswith("cuda"):
@@ -236,8 +239,8 @@ def settle(device: str, precision: str, compiled: str, **wishes: Any) -> TrainSe
     Args:
         device: as for :func:`train`.
         precision: ``float32``, ``bfloat16``, or ``auto``: the one the device is faster at.
-        compiled: ``on``, ``off``, or ``auto``: on a GPU, and on a CPU with a C++ compiler where the
-            run is long enough to repay the minute it takes.
+        compiled: ``on``, ``off``, or ``auto``: on a GPU; and on a CPU with a C++ compiler where the
+            network gains by it, and the run is long enough to repay the minute it takes.
         **wishes: the other fields of :class:`TrainSettings`.
 
     Raises:
@@ -247,7 +250,8 @@ def settle(device: str, precision: str, compiled: str, **wishes: Any) -> TrainSe
     if precision == "auto":
         precision = "bfloat16" if _prefers_bfloat16(device) else "float32"
     compiler = any(shutil.which(name) for name in ("g++", "clang++", "c++"))
-    on_gpu = choose_device(device).device.startswith("cuda")
+    where = torch.device(choose_device(device).device)
+    on_gpu = where.type == "cuda"
     if compiled == "on" and not (compiler or on_gpu):
         raise BackendError(
             "compiling the network needs a C++ compiler, and none is installed",
@@ -255,5 +259,9 @@ def settle(device: str, precision: str, compiled: str, **wishes: Any) -> TrainSe
         )
     steps, budget = wishes.get("steps", 0), wishes.get("time_budget", 0)
     long = budget >= 600 if budget else steps == 0 or steps >= 500
-    use = compiled == "on" or (compiled == "auto" and (on_gpu or (compiler and long)))
-    return TrainSettings(precision=precision, compiled=use, **wishes)  # type: ignore[arg-type]
+    settings = TrainSettings(precision=precision, **wishes)  # type: ignore[arg-type]
+    if compiled != "auto":
+        return replace(settings, compiled=compiled == "on")
+    recipe = recipe_for(settings.model, settings.scale)
+    helps = recipe.compiling_helps(where, _dtype(settings), settings.patch)
+    return replace(settings, compiled=helps and (on_gpu or (bool(compiler) and long)))

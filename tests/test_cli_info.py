@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 import pytest
+import torch
 from synth import Subtitle, make_clip
 
 from vsr.cli import checks
@@ -253,14 +254,17 @@ def test_doctor_says_what_trains_the_trunk(
     capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    for problem, row in (
-        (None, "ok trunk on cpu in C++ with AMX, in bfloat16"),
-        ("it has not been built here", "- trunk in torch, not C++: it has not been built here"),
-    ):
-        monkeypatch.setattr("vsr.models.trunk_amx.problem", lambda said=problem: said)
+    why, single = "it has not been built here", "ok float32 trunk on cpu in C++ with AVX2"
+    half = (
+        "ok bfloat16 trunk on cpu in C++ with AMX",
+        f"- bfloat16 trunk in torch, not C++: {why}",
+    )
+    for absent, row in ({}, half[0]), ({torch.bfloat16: why}, half[1]):
+        monkeypatch.setattr("vsr.models.trunk_native.problem", absent.get)
         run(["doctor"])
         lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-        assert lines[lines.index("training") + 1] == row
+        at = lines.index("training")
+        assert lines[at + 1 : at + 3] == [row, single]
 
 
 def test_doctor_fails_where_something_essential_does(

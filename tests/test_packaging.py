@@ -81,10 +81,14 @@ def test_wheel_holds_what_it_must_and_nothing_else(wheel: Path) -> None:
     files = (f"{name}_x{scale}.safetensors" for name in ("fdiwn", "fdiwn-m") for scale in (2, 3, 4))
     shipped = {"README.md", "SHA256SUMS", *files}
     assert {f"vsr/models/weights/{name}" for name in shipped} <= weights
-    assert {"vsr/engine/native/build.json", "vsr/models/trunk_amx/build.json"} <= set(names)
+    assert {"vsr/engine/native/build.json", "vsr/models/trunk_native/build.json"} <= set(names)
     # One compiler builds both.
-    libraries = {"vsr/engine/native/libvsr_amx.so", "vsr/models/trunk_amx/libvsr_training.so"}
-    assert libraries & set(names) in (set(), libraries)
+    for engine, training in (("amx", "training_amx"), ("avx2", "training_avx2")):
+        libraries = {
+            f"vsr/engine/native/libvsr_{engine}.so",
+            f"vsr/models/trunk_native/libvsr_{training}.so",
+        }
+        assert libraries & set(names) in (set(), libraries)
 
 
 @pytest.mark.parametrize(

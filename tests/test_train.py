@@ -20,6 +20,7 @@ from vsr.cli.entry import run
 from vsr.cli.training import _line
 from vsr.errors import InputError, ModelError, OutputError, UsageError
 from vsr.models.registry import load_model
+from vsr.models.trunk_native import problem as native_problem
 from vsr.models.weights import read_metadata, read_weights
 from vsr.training.crops import Batches
 from vsr.training.images import find_images
@@ -118,15 +119,18 @@ def test_stopped_and_resumed_equals_uninterrupted(
 def command(photos: Path, out: Path) -> list[str]:
     code = "from vsr.cli import main; main()"
     line = (
-        f"train --model fdiwn-m --data {photos} --out {out} --steps 7 --batch 1 --patch 8 "
-        "--validate-every 3 --save-every 2 --json"
+        f"train --model fdiwn-m --data {photos} --out {out} --steps 7 --batch 2 --patch 8 "
+        "--validate-every 3 --save-every 2 --precision float32 --json"
     )
     return [sys.executable, "-c", code, *line.split()]
 
 
-def test_killed_and_resumed_equals_uninterrupted(photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_killed_and_resumed_equals_uninterrupted(
+    threads: int, photos: Path, tmp_path: Path
+) -> None:
     """SIGKILL, which nothing can prepare for, in the middle of a run."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     with subprocess.Popen(
         command(photos, killed), stdout=subprocess.PIPE, text=True, env=environment
@@ -143,8 +147,10 @@ def test_killed_and_resumed_equals_uninterrupted(photos: Path, tmp_path: Path) -
         done = subprocess.run(
             command(photos, out), env=environment, capture_output=True, text=True, check=True
         )
-        report = json.loads(done.stdout.splitlines()[-1])
-        assert report["report"]["outcome"]["steps"] == 7
+        said = [json.loads(line) for line in done.stdout.splitlines()]
+        assert said[-1]["report"]["outcome"]["steps"] == 7
+        how = next(event["how"] for event in said if event["event"] == "started")
+        assert how.startswith("trunk in C++") == (native_problem(torch.float32) is None)
     assert_same(state(killed)["learner"], state(whole)["learner"])
     weights = [read_weights(out / "fdiwn-m_x2.safetensors") for out in (killed, whole)]
     assert_same(*weights)
@@ -335,7 +341,7 @@ def test_command_line(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     out, err = capsys.readouterr()
     assert out.startswith(str(tmp_path / "r" / "fdiwn-m_x2.safetensors"))
     assert "waiting for data" in out
-    assert "training begins on cpu: 2 pictures, 1 to validate on\n" in err
+    assert "training begins on cpu: 2 pictures, 1 to validate on; trunk in " in err
 
 
 def test_the_first_line_says_what_computes_the_trunk() -> None:
@@ -373,3 +379,13 @@ def test_auto_is_settled() -> None:
     assert not short.compiled
     assert settle("cpu", "float32", "off", steps=5000).compiled is False
     assert long.precision in ("float32", "bfloat16")
+
+
+def test_where_the_trunk_is_native_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: name)
+    said: dict[str, str | None] = {}
+    monkeypatch.setattr("vsr.models.fdiwn_recipe.native_problem", lambda *_: said["problem"])
+    for problem, compiled in ((None, False), ("it has not been built here", True)):
+        said["problem"] = problem
+        assert settle("cpu", "float32", "auto", steps=5000).compiled is compiled
+        assert settle("cpu", "float32", "on", steps=5).compiled is True

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["build", "compile_network", "how_it_runs", "parameter_groups"]
+__all__ = ["arrange", "build", "compiling_helps", "how_it_runs", "parameter_groups"]
 
 
 def build(variant: str, scale: int, start: Mapping[str, Tensor] | None = None) -> nn.Module:
@@ -23,8 +23,12 @@ def parameter_groups(net: nn.Module) -> list[dict[str, Any]]:
     return [{"params": list(net.parameters()), "share": 1.0}]
 
 
-def compile_network(net: nn.Module, device: torch.device) -> None:
+def arrange(net: nn.Module, device: torch.device, *, compiled: bool) -> None:
     """Nothing."""
+
+
+def compiling_helps(device: torch.device, dtype: torch.dtype, patch: int) -> bool:
+    return False
 
 
 def how_it_runs(net: nn.Module, device: torch.device, dtype: torch.dtype, patch: int) -> str:

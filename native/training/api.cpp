@@ -1,13 +1,8 @@
-// The C interface; vsr/models/trunk_amx is its caller.
+// The C interface; vsr/models/trunk_native is its caller.
 //
 // A group's effective weights are a row of float32 (layout.h), made from its parameters (prepare.h)
 // and then packed (packed.h). One call runs a group forward and fills a tape for each image, one
 // runs it backward. Memory is the caller's, except for the threads' scratch.
-#if defined(__linux__)
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
-
 #include <new>
 #include <vector>
 
@@ -19,16 +14,6 @@
 
 namespace vsr::training {
 namespace {
-
-// Asks the system for the tile registers, for the whole process. false: it does not give them.
-bool allow() {
-#if defined(__linux__)
-  constexpr int kRequestPermission = 0x1023, kTileData = 18;  // arch_prctl(2), asm/prctl.h
-  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-#else
-  return false;
-#endif
-}
 
 long tape_bytes(Size size) {
   Arena arena;
@@ -64,11 +49,17 @@ int with_room(Body&& body) {
 
 using namespace vsr::training;
 
-// Whether the tile unit may be used; the system is asked once.
+// Whether what it computes with may be used; the system is asked once.
 VSR_API int vsr_training_ready() {
-  static const bool allowed = allow();
+  static const bool allowed = unit_is_allowed();
   return allowed;
 }
+
+// Bytes of a number in maps and packed weights: 2, bfloat16; 4, float32.
+VSR_API int vsr_training_cell() { return sizeof(Cell); }
+
+// What widths of images must be a multiple of.
+VSR_API int vsr_training_multiple() { return kWidthMultiple; }
 
 // How many numbers a group's effective weights are.
 VSR_API long vsr_training_weights(int wirw, int wcrw, int fuse) {
@@ -96,20 +87,20 @@ VSR_API void vsr_training_prepare(int wirw, int wcrw, int fuse, const float* con
   Preparation(parameters, gradients == nullptr).group(Group(c, {wirw, wcrw, fuse}));
 }
 
-// How many bfloat16 a group's packed weights are.
+// How many numbers a group's packed weights are.
 VSR_API long vsr_training_packed(int wirw, int wcrw, int fuse) {
   Cursor c(nullptr);
   Group w(c, {wirw, wcrw, fuse});
   Room room(nullptr);
-  PackedGroup p(room, w, false);
+  PackedGroup p(room, w, false, GroupJoins(wcrw));
   return room.used();
 }
 
-VSR_API void vsr_training_pack(int wirw, int wcrw, int fuse, float* weights, bf16* packed) {
+VSR_API void vsr_training_pack(int wirw, int wcrw, int fuse, float* weights, Cell* packed) {
   Cursor c(weights);
   Group w(c, {wirw, wcrw, fuse});
   Room room(packed);
-  PackedGroup p(room, w, true);
+  PackedGroup p(room, w, true, GroupJoins(wcrw));
 }
 
 // Bytes of an image's tape.
@@ -117,12 +108,13 @@ VSR_API long vsr_training_tape(int height, int width) { return tape_bytes({heigh
 
 // 0, or 1 if there is no room.
 VSR_API int vsr_training_forward(const int* shape, const int* natural, float base, float* weights,
-                                 bf16* packed, char* tape, const float* x, float* out) {
+                                 Cell* packed, char* tape, const float* x, float* out) {
   const Call call(shape);
   Cursor c(weights);
   const Group w(c, call.widths);
   Room room(packed);
-  const PackedGroup p(room, w, false);
+  const GroupJoins joins(call.widths.wcrw);
+  const PackedGroup p(room, w, false, joins);
   const long bytes = tape_bytes(call.size), image = call.elements();
   return with_room([&] {
     share(call.size, call.images, call.threads, [&](int i, int, Scratch& s) {
@@ -136,14 +128,15 @@ VSR_API int vsr_training_forward(const int* shape, const int* natural, float bas
 // Adds the weights' gradients to `of_weights`, which has a row for each thread. 0, or 1 if there is
 // no room.
 VSR_API int vsr_training_backward(const int* shape, const int* natural, float base, float* weights,
-                                  bf16* packed, char* tape, const float* g, float* dx,
+                                  Cell* packed, char* tape, const float* g, float* dx,
                                   float* of_weights) {
   const Call call(shape);
   Cursor c(weights);
   const Group w(c, call.widths);
   const long count = c.used();
   Room room(packed);
-  const PackedGroup p(room, w, false);
+  const GroupJoins joins(call.widths.wcrw);
+  const PackedGroup p(room, w, false, joins);
   const long bytes = tape_bytes(call.size), image = call.elements();
   return with_room([&] {
     share(call.size, call.images, call.threads, [&](int i, int part, Scratch& s) {
@@ -151,7 +144,7 @@ VSR_API int vsr_training_backward(const int* shape, const int* natural, float ba
       const Group d(at, call.widths);
       Arena m(tape + i * bytes);
       const GroupTape t(m, call.size);
-      group_backward(s, w, d, p, t, natural, base, g + i * image, dx + i * image);
+      group_backward(s, w, d, p, t, joins, natural, base, g + i * image, dx + i * image);
     });
   });
 }

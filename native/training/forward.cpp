@@ -6,28 +6,28 @@ namespace vsr::training {
 
 namespace {
 
-void wide_forward(Scratch& s, const bf16* x, const Wide& w, const PackedWide& p, WideTape& t,
-                  bf16* extra = nullptr) {
+void wide_forward(Scratch& s, const Cell* x, const Wide& w, const PackedWide& p, WideTape& t,
+                  Cell* extra = nullptr) {
   const Size size = s.size;
-  pointwise(size, x, p.expand.forward, [&](int at, const float* sums) {
-    put_rows<true>(at, sums, 0, w.wide, w.expand_bias, s.wide);
-    if (extra) put_rows(at, sums, w.wide, w.extra, nullptr, extra);
+  pointwise(size, x, p.expand.forward, [&](int at, int rows, const float* sums) {
+    put_rows<true>(at, rows, sums, 0, w.wide, w.expand_bias, s.wide);
+    if (extra) put_rows(at, rows, sums, w.wide, w.extra, nullptr, extra);
   });
-  std::memset(s.wide + 1L * size.pixels() * w.wide, 0, 2 * kSlack);
-  pointwise(size, s.wide, p.reduce.forward, [&](int at, const float* sums) {
-    put_rows(at, sums, 0, w.reduced, w.reduce_bias, t.reduced);
+  std::memset(s.wide + 1L * size.pixels() * w.wide, 0, sizeof(Cell) * kSlack);
+  pointwise(size, s.wide, p.reduce.forward, [&](int at, int rows, const float* sums) {
+    put_rows(at, rows, sums, 0, w.reduced, w.reduce_bias, t.reduced);
   });
   pad(size, t.reduced, w.reduced, s.padded(w.reduced));
-  convolve(size, s.padded(w.reduced), p.conv.forward, [&](int at, const float* sums) {
-    put_rows(at, sums, 0, C, w.conv_bias, t.t);
+  convolve(size, s.padded(w.reduced), p.conv.forward, [&](int at, int rows, const float* sums) {
+    put_rows(at, rows, sums, 0, C, w.conv_bias, t.t);
   });
   gate_forward(size, t.t, w.gate, t.gate);
 }
 
-inline Vec leaky(Vec v) { return _mm512_max_ps(v, v * all(kLeak)); }
+inline Vec leaky(Vec v) { return maximum(v, v * all(kLeak)); }
 
-void wirw_forward(Scratch& s, const bf16* x, const Wirw& w, const PackedWide& p, WideTape& t,
-                  bool leaking, bf16* out) {
+void wirw_forward(Scratch& s, const Cell* x, const Wirw& w, const PackedWide& p, WideTape& t,
+                  bool leaking, Cell* out) {
   wide_forward(s, x, w.wide, p, t);
   const Gated gated(t.t, t.gate, *w.wide.scale);
   const Vec skip = all(*w.skip);
@@ -37,20 +37,20 @@ void wirw_forward(Scratch& s, const bf16* x, const Wirw& w, const PackedWide& p,
   });
 }
 
-void wcrw_forward(Scratch& s, const bf16* x, const Wcrw& w, const PackedWcrw& p, WideTape& t,
-                  bf16* distilled, bf16* out) {
+void wcrw_forward(Scratch& s, const Cell* x, const Wcrw& w, const PackedWcrw& p, WideTape& t,
+                  Cell* distilled, Cell* out) {
   wide_forward(s, x, w.wide, p.wide, t);
   pad(s.size, x, C, s.padded24);
-  convolve(s.size, s.padded24, p.both.forward, [&](int at, const float* sums) {
-    put_rows(at, sums, 0, C, w.both_bias, s.map1);
-    put_rows(at, sums, C, C, nullptr, distilled);
+  convolve(s.size, s.padded24, p.both.forward, [&](int at, int rows, const float* sums) {
+    put_rows(at, rows, sums, 0, C, w.both_bias, s.map1);
+    put_rows(at, rows, sums, C, C, nullptr, distilled);
   });
   const Gated gated(t.t, t.gate, *w.wide.scale);
   over(s.size, [&](int i, int j) { store(out + i, gated(i, j) + load(s.map1 + i)); });
 }
 
 // From the tape's x; fills the tape, writes out.
-void wdib_forward(Scratch& s, const Wdib& w, const PackedWdib& p, WdibTape& t, bf16* out) {
+void wdib_forward(Scratch& s, const Wdib& w, const PackedWdib& p, WdibTape& t, Cell* out) {
   const Size size = s.size;
   wirw_forward(s, t.x, w.wirw1, p.wirw1, t.wirw1, true, t.p);
   wcrw_forward(s, t.p, w.wcrw1, p.wcrw1, t.wcrw1, t.a_distil, t.a);
@@ -81,8 +81,8 @@ void wdib_forward(Scratch& s, const Wdib& w, const PackedWdib& p, WdibTape& t, b
   side_by_side(size, s.map2, s.map3, t.z);
   wide_forward(s, t.z, w.fuse, p.fuse, t.fuse, t.calibrated);
   pad(size, t.z, 2 * C, s.padded48);
-  convolve(size, s.padded48, p.shortcut.forward, [&](int at, const float* sums) {
-    put_rows(at, sums, 0, C, w.shortcut_bias, s.map1);
+  convolve(size, s.padded48, p.shortcut.forward, [&](int at, int rows, const float* sums) {
+    put_rows(at, rows, sums, 0, C, w.shortcut_bias, s.map1);
   });
   const Gated gated(t.fuse.t, t.fuse.gate, *w.fuse.scale);
   over(size, [&](int i, int j) {
@@ -105,25 +105,25 @@ void group_forward(Scratch& s, const Group& w, const PackedGroup& p, GroupTape& 
     store(t.block1.x + i, v);
   });
   wdib_forward(s, w.block1, p.block1, t.block1, t.block2.x);
-  const bf16* o1 = t.block2.x;
-  bf16* o2 = s.map48;  // half of it
+  const Cell* o1 = t.block2.x;
+  Cell* o2 = s.map48;  // half of it
   wdib_forward(s, w.block2, p.block2, t.block2, o2);
   side_by_side(size, o1, o2, t.first);
   pad(size, o1, C, s.padded24);
-  convolve(size, s.padded24, p.skip.forward, [&](int at, const float* sums) {
-    put_rows(at, sums, 0, C, nullptr, t.block3.x);
+  convolve(size, s.padded24, p.skip.forward, [&](int at, int rows, const float* sums) {
+    put_rows(at, rows, sums, 0, C, nullptr, t.block3.x);
   });
   over(size, [&](int i, int) { store(t.block3.x + i, load(t.block3.x + i) + load(o2 + i)); });
-  bf16* o3 = s.map48;
+  Cell* o3 = s.map48;
   wdib_forward(s, w.block3, p.block3, t.block3, o3);
   pad(size, t.first, 2 * C, s.padded48);
-  convolve(size, s.padded48, p.merge1.forward, [&](int at, const float* sums) {
-    put_rows(at, sums, 0, C, nullptr, s.map1);
+  convolve(size, s.padded48, p.merge1.forward, [&](int at, int rows, const float* sums) {
+    put_rows(at, rows, sums, 0, C, nullptr, s.map1);
   });
   side_by_side(size, s.map1, o3, t.second);
   pad(size, t.second, 2 * C, s.padded48);
-  convolve(size, s.padded48, p.merge2.forward, [&](int at, const float* sums) {
-    put_rows(at, sums, 0, C, nullptr, s.map1);
+  convolve(size, s.padded48, p.merge2.forward, [&](int at, int rows, const float* sums) {
+    put_rows(at, rows, sums, 0, C, nullptr, s.map1);
   });
   over(size, [&](int i, int) { store(t.body + i, load(s.map1 + i) + load(o3 + i)); });
   wide_forward(s, t.x, w.wirw.wide, p.wirw, t.wirw);
@@ -132,15 +132,14 @@ void group_forward(Scratch& s, const Group& w, const PackedGroup& p, GroupTape& 
   over(size, [&](int i, int j) {
     store(out + i, fma(keep, load(x + i), fma(skip, load(t.x + i), gated(i, j))));
   });
-  const Order order(natural);
   const Vec body = all(*w.body_scale);
+  alignas(64) float in_order[kPixel];
   for (int at = 0; at < size.pixels(); ++at) {
-    const Vec low = load(t.body + 24L * at), high = load(t.body + 24L * at + 16, 0xff);
-    float* row = out + 24L * at;
-    store(row, fma(body, _mm512_permutex2var_ps(low, order.low, high), load(row)));
-    _mm512_mask_storeu_ps(row + 16, 0xff,
-                          fma(body, _mm512_permutex2var_ps(low, order.high, high),
-                              _mm512_maskz_loadu_ps(0xff, row + 16)));
+    reorder(t.body + 1L * C * at, natural, in_order);
+    float* row = out + 1L * C * at;
+    over_channels(C, [&](int c, Mask mask) {
+      store(row + c, fma(body, load(in_order + c), load(row + c, mask)), mask);
+    });
   }
 }
 

@@ -10,7 +10,7 @@ namespace vsr::training {
 
 constexpr float kNormEps = 1e-5f, kMinVariance = 1e-12f;
 
-inline void statistics(Size size, const bf16* t, float* mean, float* variance) {
+inline void statistics(Size size, const Cell* t, float* mean, float* variance) {
   Sums sum, square;
   over(size, [&](int i, int j) { sum.v[j] += load(t + i); });
   sum.to(mean);
@@ -25,7 +25,7 @@ inline void statistics(Size size, const bf16* t, float* mean, float* variance) {
 }
 
 // Fills mean, 1 / deviation, a and b.
-inline void gate_forward(Size size, const bf16* t, const Gate& g, float* kept) {
+inline void gate_forward(Size size, const Cell* t, const Gate& g, float* kept) {
   float variance[C];
   statistics(size, t, kept, variance);
   for (int c = 0; c < C; ++c) {
@@ -37,12 +37,12 @@ inline void gate_forward(Size size, const bf16* t, const Gate& g, float* kept) {
   }
 }
 
-// k t sigmoid(a t + b), sixteen at a time.
+// k t sigmoid(a t + b), a vector at a time.
 struct Gated {
-  const bf16* t;
+  const Cell* t;
   Spread a, b;
   Vec k;
-  Gated(const bf16* t, const float* kept, float k)
+  Gated(const Cell* t, const float* kept, float k)
       : t(t), a(kept + 2 * C), b(kept + 3 * C), k(all(k)) {}
   Vec operator()(int i, int j) const {
     const Vec x = load(t + i);
@@ -50,18 +50,19 @@ struct Gated {
   }
 };
 
-// From g, the gradient of k t sigmoid(a t + b), that of t; put(i, j, value) gets it.
+// From g, the gradient of k t sigmoid(a t + b), that of t; put(i, j, value) gets it. The slopes are
+// steep where a map is flat: they meet the distance from the mean, not two large numbers.
 template <class Put>
-inline void gate_backward(Size size, const bf16* t, const float* kept, const Gate& w,
+inline void gate_backward(Size size, const Cell* t, const float* kept, const Gate& w,
                           const Gate& dw, float k, float* dk, const float* g, Put put) {
-  const Spread a(kept + 2 * C), b(kept + 3 * C);
+  const Spread a(kept + 2 * C), b(kept + 3 * C), m(kept);
   Sums of_k, of_b, of_a;
   over(size, [&](int i, int j) {
     const Vec x = load(t + i), s = sigmoid(fma(a.v[j], x, b.v[j]));
     const Vec gx = load(g + i) * x, gxs = gx * s, curved = gxs - gxs * s;
     of_k.v[j] += gxs;
     of_b.v[j] += curved;
-    of_a.v[j] = fma(curved, x, of_a.v[j]);
+    of_a.v[j] = fma(curved, x - m.v[j], of_a.v[j]);
   });
   float sk[C], sb[C], sa[C], linear[C], constant[C];
   of_k.to(sk);
@@ -70,19 +71,19 @@ inline void gate_backward(Size size, const bf16* t, const float* kept, const Gat
   for (int c = 0; c < C; ++c) {
     const float mean = kept[c], r = kept[C + c];
     if (dk) *dk += sk[c];
-    const float db = k * sb[c], da = k * sa[c] - db * mean;
+    const float db = k * sb[c], da = k * sa[c];
     dw.slope[c] += da * r;
     dw.offset[c] += db;
     dw.by_mean[c] += db * mean;
     linear[c] = -da * w.slope[c] * r * r * r / size.pixels();
-    constant[c] = db * (w.by_mean[c] - kept[2 * C + c]) / size.pixels() - linear[c] * mean;
+    constant[c] = db * (w.by_mean[c] - kept[2 * C + c]) / size.pixels();
   }
   const Spread l(linear), o(constant);
   const Vec scale = all(k);
   over(size, [&](int i, int j) {
     const Vec x = load(t + i), s = sigmoid(fma(a.v[j], x, b.v[j]));
     const Vec slant = fma(a.v[j] * x, s - s * s, s);
-    put(i, j, fma(scale * slant, load(g + i), fma(l.v[j], x, o.v[j])));
+    put(i, j, fma(scale * slant, load(g + i), fma(l.v[j], x - m.v[j], o.v[j])));
   });
 }
 
@@ -125,7 +126,7 @@ inline void mlp_backward(const Mlp& w, const Mlp& d, const float* z, const float
 }
 
 // Fills mean, deviation and coefficient.
-inline void coefficient_forward(Size size, const bf16* x, const Coefficient& w, float* kept) {
+inline void coefficient_forward(Size size, const Cell* x, const Coefficient& w, float* kept) {
   float variance[C], hidden[3], a[C], b[C];
   statistics(size, x, kept, variance);
   for (int c = 0; c < C; ++c)
@@ -136,7 +137,7 @@ inline void coefficient_forward(Size size, const bf16* x, const Coefficient& w, 
 }
 
 // Adds to dx what comes through the coefficient, whose gradient is g.
-inline void coefficient_backward(Size size, const bf16* x, const Coefficient& w,
+inline void coefficient_backward(Size size, const Cell* x, const Coefficient& w,
                                  const Coefficient& d, const float* kept, const float* g,
                                  float* dx) {
   float half[C], of_mean[C], of_deviation[C], linear[C], constant[C];
@@ -147,11 +148,11 @@ inline void coefficient_backward(Size size, const bf16* x, const Coefficient& w,
     const float deviation = kept[C + c];
     const bool real = deviation * deviation > kMinVariance;
     linear[c] = real ? of_deviation[c] / (deviation * size.pixels()) : 0.0f;
-    constant[c] = of_mean[c] / size.pixels() - linear[c] * kept[c];
+    constant[c] = of_mean[c] / size.pixels();
   }
-  const Spread l(linear), o(constant);
+  const Spread l(linear), o(constant), m(kept);
   over(size, [&](int i, int j) {
-    store(dx + i, load(dx + i) + fma(l.v[j], load(x + i), o.v[j]));
+    store(dx + i, load(dx + i) + fma(l.v[j], load(x + i) - m.v[j], o.v[j]));
   });
 }
 

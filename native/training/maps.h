@@ -2,104 +2,102 @@
 #pragma once
 
 #include "scratch.h"
-#include "tiles.h"
 
 namespace vsr::training {
 
-// Values for 24 channels, laid out for two pixels.
+// Vectors are taken three at a time: they hold whole pixels.
+constexpr int kRun = 3 * kLanes;
+static_assert(kRun % C == 0);
+
+// Values for 24 channels, laid out as a run.
 struct Spread {
   Vec v[3];
   explicit Spread(const float* c) {
-    alignas(64) float two[48];
-    std::memcpy(two, c, 96);
-    std::memcpy(two + 24, c, 96);
-    for (int j = 0; j < 3; ++j) v[j] = _mm512_load_ps(two + 16 * j);
+    alignas(64) float run[kRun];
+    for (int i = 0; i < kRun; i += C) std::memcpy(run + i, c, 4 * C);
+    for (int j = 0; j < 3; ++j) v[j] = load(run + kLanes * j);
   }
 };
 struct Sums {
-  Vec v[3] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
+  Vec v[3] = {};
   void to(float* c) const {
-    alignas(64) float two[48];
-    for (int j = 0; j < 3; ++j) _mm512_store_ps(two + 16 * j, v[j]);
-    for (int i = 0; i < C; ++i) c[i] = two[i] + two[i + C];
+    alignas(64) float run[kRun];
+    for (int j = 0; j < 3; ++j) store(run + kLanes * j, v[j]);
+    for (int i = 0; i < C; ++i) {
+      c[i] = run[i];
+      for (int k = i + C; k < kRun; k += C) c[i] += run[k];
+    }
   }
 };
 
-// each(element, j): sixteen elements from `element` on, the j-th third of two pixels.
+// each(element, j): a vector of elements from `element` on, the j-th third of a run.
 template <class Each>
 inline void over(Size size, Each each) {
-  for (int i = 0; i < size.pixels() * C; i += 48) {
+  for (int i = 0; i < size.pixels() * C; i += kRun) {
     each(i, 0);
-    each(i + 16, 1);
-    each(i + 32, 2);
+    each(i + kLanes, 1);
+    each(i + 2 * kLanes, 2);
   }
 }
 
+// What a product's result becomes: `rows` pixels from p on, `kMostOutputs` sums each.
 template <bool kRelu = false>
-inline void put_rows(int p, const float* sums, int begin, int count, const float* bias, bf16* to) {
-  bf16* row = to + static_cast<long>(p) * count;
-  for (int c = 0; c < count; c += 16) {
-    const __mmask16 mask = first(count - c);
-    const Vec add = bias ? _mm512_maskz_loadu_ps(mask, bias + c) : _mm512_setzero_ps();
-    for (int r = 0; r < 16; ++r) {
+inline void put_rows(int p, int rows, const float* sums, int begin, int count, const float* bias,
+                     Cell* to) {
+  Cell* row = to + static_cast<long>(p) * count;
+  over_channels(count, [&](int c, Mask mask) {
+    const Vec add = bias ? load(bias + c, mask) : Vec{};
+    for (int r = 0; r < rows; ++r) {
       Vec v = load(sums + r * kMostOutputs + begin + c) + add;
-      if (kRelu) v = _mm512_max_ps(v, _mm512_setzero_ps());
+      if (kRelu) v = maximum(v, Vec{});
       store(row + static_cast<long>(r) * count + c, v, mask);
     }
-  }
+  });
 }
 
 template <bool kAdd>
-inline void put_floats(int p, const float* sums, int count, float* to) {
+inline void put_floats(int p, int rows, const float* sums, int count, float* to) {
   float* row = to + static_cast<long>(p) * count;
-  for (int r = 0; r < 16; ++r)
-    for (int c = 0; c < count; c += 16) {
-      const __mmask16 mask = first(count - c);
+  for (int r = 0; r < rows; ++r)
+    over_channels(count, [&](int c, Mask mask) {
       Vec v = load(sums + r * kMostOutputs + c);
-      if (kAdd) v += _mm512_maskz_loadu_ps(mask, row + r * count + c);
-      _mm512_mask_storeu_ps(row + r * count + c, mask, v);
-    }
+      if (kAdd) v += load(row + r * count + c, mask);
+      store(row + r * count + c, v, mask);
+    });
 }
 
-inline void add_column_sums(Size size, const bf16* g, int channels, int count, float* to) {
-  for (int c = 0; c < count; c += 16) {
-    const __mmask16 mask = first(count - c);
-    Vec even = _mm512_setzero_ps(), odd = _mm512_setzero_ps();
-    const bf16* at = g + c;
-    for (int p = 0; p < size.pixels(); p += 2, at += 2 * channels) {
+inline void add_column_sums(Size size, const Cell* g, int channels, int count, float* to) {
+  over_channels(count, [&](int c, Mask mask) {
+    Vec even{}, odd{};
+    const Cell* at = g + c;
+    int p = 0;
+    for (; p + 2 <= size.pixels(); p += 2, at += 2 * channels) {
       even += load(at, mask);
       odd += load(at + channels, mask);
     }
-    _mm512_mask_storeu_ps(to + c, mask, _mm512_maskz_loadu_ps(mask, to + c) + even + odd);
-  }
+    if (p < size.pixels()) even += load(at, mask);
+    store(to + c, load(to + c, mask) + even + odd, mask);
+  });
 }
 
 // Adds the gradient of a kernel `[taps][inputs][outputs]`.
-inline void add_weight_gradient(Scratch& s, const bf16* x, int inputs, const bf16* g, int outputs,
-                                int taps, float* to) {
-  bf16* pairs = s.pairs[(outputs + 15) / 16 - 1];
-  transpose(s.size, x, inputs, s.transposed);
-  pair_up(s.size, g, outputs, pairs);
-  weight_gradient(s.size, s.transposed, inputs, pairs, outputs, taps,
-                  [&](int tap, int in, const float* sums, int tile) {
-                    const __mmask16 mask = first(outputs - 16 * tile);
-                    float* row = to + (static_cast<long>(tap) * inputs + in) * outputs + 16 * tile;
-                    _mm512_mask_storeu_ps(row, mask, _mm512_maskz_loadu_ps(mask, row) + load(sums));
-                  });
+inline void add_weight_gradient(Scratch& s, const Cell* x, int inputs, const Cell* g, int outputs,
+                                int taps, float* to, const Joins* joins = nullptr) {
+  add_weight_gradient(s.gradients, s.size, x, inputs, g, outputs, taps, to, joins);
 }
 
-inline void side_by_side(Size size, const bf16* a, const bf16* b, bf16* to) {
+inline void side_by_side(Size size, const Cell* a, const Cell* b, Cell* to) {
   for (int at = 0; at < size.pixels(); ++at) {
-    std::memcpy(to + 48L * at, a + 24L * at, 48);
-    std::memcpy(to + 48L * at + 24, b + 24L * at, 48);
+    std::memcpy(to + 2L * C * at, a + 1L * C * at, sizeof(Cell) * C);
+    std::memcpy(to + 2L * C * at + C, b + 1L * C * at, sizeof(Cell) * C);
   }
 }
 
-// Of 24 channels, for a permutation in registers: which one each is taken from.
-struct Order {
-  __m512i low, high;
-  explicit Order(const int* from)
-      : low(_mm512_loadu_si512(from)), high(_mm512_maskz_loadu_epi32(0xff, from + 16)) {}
-};
+// 24 channels in another order: to[c] is from[order[c]].
+template <class From>
+inline void reorder(const From* from, const int* order, float* to) {
+  for (int c = 0; c < C; ++c) to[c] = value_of(from[order[c]]);
+}
+constexpr int kPixel = (C + kLanes - 1) / kLanes * kLanes;  // room for one, in whole vectors
 
 }  // namespace vsr::training

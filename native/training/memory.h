@@ -1,8 +1,8 @@
 // What maps are, and the memory they lie in.
 //
-// Maps are bfloat16, channels last, `width` pixels a line. A tile of inputs is read straight from a
-// map, and where a row has fewer than 32 channels it reads into the next pixel, whose weights are
-// zero; so whatever follows a map in memory must be finite, and `Arena` puts zeros there.
+// Maps are channels last, `width` pixels a line. A tile or vector of inputs is read straight from
+// a map, and where a row has fewer channels it reads into the next pixel. On the tile unit the
+// weights are zero there; so whatever follows a map must be finite, and `Arena` puts zeros there.
 #pragma once
 
 #include <cstring>
@@ -19,9 +19,9 @@ inline int round_up(int value, int to) { return (value + to - 1) / to * to; }
 class Arena {
  public:
   explicit Arena(char* base = nullptr) : base_(base) {}
-  bf16* map(long elements) {
-    bf16* found = reinterpret_cast<bf16*>(take(2 * (elements + kSlack)));
-    if (base_) std::memset(found + elements, 0, 2 * kSlack);
+  Cell* map(long elements) {
+    Cell* found = reinterpret_cast<Cell*>(take(sizeof(Cell) * (elements + kSlack)));
+    if (base_) std::memset(found + elements, 0, sizeof(Cell) * kSlack);
     return found;
   }
   float* floats(long count) { return reinterpret_cast<float*>(take(4 * count)); }
@@ -40,9 +40,15 @@ class Arena {
 struct Size {
   int height, width;
   int pixels() const { return height * width; }
-  int line() const { return width + 2; }                       // of a padded map
+  int line() const { return width + 2; }  // of a padded map
   long padded() const { return static_cast<long>(height + 2) * line(); }
-  int flat() const { return round_up(height * line(), 32); }  // pixels of a padded gradient
 };
+
+// The map with a border of one zero pixel; `to` has had zeros in its border since it was made.
+inline void pad(Size size, const Cell* x, int channels, Cell* to) {
+  for (int y = 0; y < size.height; ++y)
+    std::memcpy(to + ((y + 1L) * size.line() + 1) * channels, x + 1L * y * size.width * channels,
+                sizeof(Cell) * size.width * channels);
+}
 
 }  // namespace vsr::training

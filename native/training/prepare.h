@@ -7,7 +7,7 @@
 #include <cmath>
 #include <vector>
 
-#include "layout.h"
+#include "orders.h"
 
 namespace vsr::training {
 
@@ -31,8 +31,6 @@ class Parameters {
   float* const* gradients_;
   int count_ = 0;
 };
-
-typedef std::vector<int> Indices;  // which of a parameter's channels each stored one is, or -1
 
 // A number that weights are multiplied by; its gradient is summed up.
 struct Factor {
@@ -138,42 +136,20 @@ class Normed {
   std::vector<float> weight, gradient;
 };
 
-inline Indices counted(int n) {
-  Indices all(n);
-  for (int i = 0; i < n; ++i) all[i] = i;
-  return all;
-}
-inline Indices joined(const Indices& a, const Indices& b, int shift) {
-  Indices all(a);
-  for (int i : b) all.push_back(i + shift);
-  return all;
-}
-
-struct Orders {
-  Indices stored, both, before, after;
-  explicit Orders(const Indices& order) : stored(order), both(joined(order, order, C)) {
-    Indices inverse(C);
-    for (int j = 0; j < C; ++j) inverse[j % 2 * (C / 2) + j / 2] = j;
-    for (int c : order) {
-      before.push_back(c % 2 * (C / 2) + c / 2);
-      after.push_back(inverse[c]);
-    }
-  }
-};
-
 class Preparation {
  public:
   Preparation(Parameters& parameters, bool forward) : p_(parameters), copy_{forward} {}
 
-  // Parameters in the order of `vsr.models.trunk_amx.parameters`.
+  // Parameters in the order of `vsr.models.trunk_native.parameters`.
   void group(const Group& to) {
-    const Orders first(counted(C)), second(first.after), third(second.after);
+    const GroupOrders orders;
+    const Orders &first = orders.blocks[0], &second = orders.blocks[1], &third = orders.blocks[2];
     block(to.block1, first);
     block(to.block2, second);
     block(to.block3, third);
     plain(to.skip, C, C, second.stored, third.stored, {}, {});
-    merge(to.merge1, joined(first.after, second.after, C), third.after);
-    merge(to.merge2, joined(third.after, third.after, C), third.after);
+    merge(to.merge1, orders.merge1, orders.last);
+    merge(to.merge2, orders.merge2, orders.last);
     const Factor skip = factor(p_.take());
     wirw(to.wirw, first, skip);
     copy_.number(to.body_scale, factor(p_.take()));
@@ -289,15 +265,15 @@ class Preparation {
 
   // A convolution of four groups after a channel shuffle, as a dense one.
   void merge(float* to, const Indices& ins, const Indices& outs) {
-    constexpr int kGroups = 4, kInputs = 2 * C / kGroups, kOutputs = C / kGroups;
+    constexpr int kOutputs = C / kMergeGroups;
     const Parameters::One kernel = p_.take();
     for (int i = 0; i < 2 * C; ++i) {
-      const int place = ins[i] % (2 * C / kGroups) * kGroups + ins[i] / (2 * C / kGroups);
+      const int place = merge_place(ins[i]);
       for (int o = 0; o < C; ++o)
         for (int t = 0; t < 9; ++t) {
           float& w = to[(t * 2 * C + i) * C + o];
-          const long at = (static_cast<long>(outs[o]) * kInputs + place % kInputs) * 9 + t;
-          const bool reads = place / kInputs == outs[o] / kOutputs;
+          const long at = (1L * outs[o] * kMergeInputs + place % kMergeInputs) * 9 + t;
+          const bool reads = place / kMergeInputs == outs[o] / kOutputs;
           if (copy_.forward) {
             w = reads ? kernel.value[at] : 0;
           } else if (reads) {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "layout.h"
-#include "weight_gradients.h"
+#include "products.h"
 
 namespace vsr::training {
 
@@ -11,26 +11,25 @@ constexpr int kMostWide = 136;  // channels of an expanded map, extra outputs in
 // Its memory is zeros at the beginning, and the borders of padded maps stay so.
 struct Scratch {
   Size size;
-  bf16 *padded12, *padded24, *padded48, *wide, *narrow, *map1, *map2, *map3, *map48;
-  bf16 *transposed, *pairs[9];
+  Cell *padded12, *padded24, *padded48, *wide, *narrow, *map1, *map2, *map3, *map48;
+  GradientRoom gradients;
   float *f0, *f1, *f2, *f3, *f4, *f5, *f6, *f7, *f8, *f9, *f48;
-  Scratch(Arena& m, Size s) : size(s) {
-    padded12 = m.map(s.padded() * 12);
-    padded24 = m.map(s.padded() * 24);
-    padded48 = m.map(s.padded() * 48);
+  Scratch(Arena& m, Size s) : size(s), gradients(m, s, kMostWide) {
+    const long padded = s.padded() + s.line() + 1;  // a line and a pixel to spare
+    padded12 = m.map(padded * 12);
+    padded24 = m.map(padded * 24);
+    padded48 = m.map(padded * 48);
     wide = m.map(1L * s.pixels() * kMostWide);
     narrow = m.map(1L * s.pixels() * C);
     map1 = m.map(1L * s.pixels() * C);
     map2 = m.map(1L * s.pixels() * C);
     map3 = m.map(1L * s.pixels() * C);
     map48 = m.map(2L * s.pixels() * C);
-    transposed = m.map(transposed_length(s) * round_up(kMostWide, 16) + 64);
-    for (int tiles = 0; tiles < 9; ++tiles) pairs[tiles] = m.map(s.flat() * 16L * (tiles + 1));
     for (float** f : {&f0, &f1, &f2, &f3, &f4, &f5, &f6, &f7, &f8, &f9})
       *f = m.floats(1L * s.pixels() * C);
     f48 = m.floats(2L * s.pixels() * C);
   }
-  bf16* padded(int channels) const {
+  Cell* padded(int channels) const {
     return channels == 12 ? padded12 : channels == 24 ? padded24 : padded48;
   }
 };

@@ -7,7 +7,7 @@
 namespace vsr::training {
 
 struct WideTape {
-  bf16 *reduced, *t;
+  Cell *reduced, *t;
   float* gate;  // mean, 1 / deviation, a, b
   WideTape(Arena& a, Size s, int reduced_channels)
       : reduced(a.map(1L * s.pixels() * reduced_channels)), t(a.map(1L * s.pixels() * C)),
@@ -15,7 +15,7 @@ struct WideTape {
 };
 
 struct WdibTape {
-  bf16 *x, *p, *a, *a_distil, *b1, *a1, *q, *b, *b_distil, *a2, *b2, *z, *calibrated, *y;
+  Cell *x, *p, *a, *a_distil, *b1, *a1, *q, *b, *b_distil, *a2, *b2, *z, *calibrated, *y;
   WideTape wirw1, wcrw1, wirw2, wcrw2, wirw3, wirw4, fuse;
   float *ca1, *cb1, *ca2, *cb2, *gate;  // mean, deviation, coefficient
   WdibTape(Arena& m, Size s)
@@ -26,12 +26,12 @@ struct WdibTape {
         wirw3(m, s, C / 2), wirw4(m, s, C / 2), fuse(m, s, C), ca1(m.floats(3 * C)),
         cb1(m.floats(3 * C)), ca2(m.floats(3 * C)), cb2(m.floats(3 * C)),
         gate(m.floats(4 * C)) {}
-  static bf16* map(Arena& m, Size s) { return m.map(1L * s.pixels() * C); }
+  static Cell* map(Arena& m, Size s) { return m.map(1L * s.pixels() * C); }
 };
 
 struct GroupTape {
   WdibTape block1, block2, block3;
-  bf16 *x, *first, *second, *body;  // first: o1, o2; second: c1, o3
+  Cell *x, *first, *second, *body;  // first: o1, o2; second: c1, o3
   WideTape wirw;
   GroupTape(Arena& m, Size s)
       : block1(m, s), block2(m, s), block3(m, s), x(WdibTape::map(m, s)),

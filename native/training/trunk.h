@@ -17,7 +17,7 @@ void group_forward(Scratch& s, const Group& w, const PackedGroup& p, GroupTape& 
 
 // From g, the result's gradient, dx, the input's; adds the weights' to d.
 void group_backward(Scratch& s, const Group& w, const Group& d, const PackedGroup& p,
-                    const GroupTape& t, const int* natural, float base, const float* g,
-                    float* dx);
+                    const GroupTape& t, const GroupJoins& joins, const int* natural, float base,
+                    const float* g, float* dx);
 
 }  // namespace vsr::training

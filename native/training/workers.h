@@ -1,4 +1,5 @@
-// The threads of a call: each has a scratch and the tile unit to itself, and takes its own images.
+// The threads of a call: each has a scratch and, where there is one, the tile unit to
+// itself, and takes its own images.
 #pragma once
 
 #include <algorithm>
@@ -9,7 +10,6 @@
 #include <vector>
 
 #include "scratch.h"
-#include "tiles.h"
 
 namespace vsr::training {
 
@@ -50,7 +50,7 @@ void share(Size size, int images, int threads, Each&& each) {
   // Here and not in the threads, which an exception must not leave.
   for (int part = 0; part < parts; ++part) kept[part].of(size);
   auto work = [&](int part) {
-    const TileUnit tiles;
+    const Unit unit;
     Scratch& scratch = kept[part].of(size);
     for (int i = part; i < images; i += parts) each(i, part, scratch);
   };

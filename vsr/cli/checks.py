@@ -144,12 +144,13 @@ def _backends() -> Iterator[Finding]:
 
 
 def _training() -> Iterator[Finding]:
-    from vsr.models.trunk_amx import problem
+    from vsr.models.trunk_native import NAMES, problem
 
-    why = problem()
-    text = None if why is None else f"in torch, not C++: {why}"
-    works = "on cpu in C++ with AMX, in bfloat16"
-    yield _of("training", "trunk", text, needed=False, works=works)
+    for dtype, name in NAMES.items():
+        why = problem(dtype)
+        text = None if why is None else f"trunk in torch, not C++: {why}"
+        works = f"trunk on cpu in C++ with {name}"
+        yield _of("training", str(dtype).removeprefix("torch."), text, needed=False, works=works)
 
 
 def _encoders() -> Iterator[Finding]:

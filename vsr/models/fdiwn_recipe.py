@@ -14,12 +14,14 @@ from torch import Tensor, nn
 from vsr.errors import ModelError
 from vsr.models.bicubic import resize_matrix
 from vsr.models.fdiwn import CHANNELS, MEAN_RGB, SCALES, Fdiwn, Variant
-from vsr.models.training.trunk import TrainingTrunk
+from vsr.models.training.trunk import TrainingTrunk, native_problem
+from vsr.models.trunk_native import NAMES
 
 __all__ = [
     "PICTURE_RATE",
+    "arrange",
     "build",
-    "compile_network",
+    "compiling_helps",
     "how_it_runs",
     "initialise_as_bicubic",
     "network_of",
@@ -166,16 +168,22 @@ def parameter_groups(net: nn.Module) -> list[dict[str, Any]]:
     return [{"params": fast, "share": 1.0}, {"params": slow, "share": PICTURE_RATE}]
 
 
-def compile_network(net: Fdiwn, device: torch.device) -> None:
-    """Compile in place for one shape of batch.
+def arrange(net: Fdiwn, device: torch.device, *, compiled: bool) -> None:
+    """Arrange in place for speed; compiled, for one shape of batch.
 
-    On a GPU the whole network, replayed as CUDA graphs; on a CPU the trunk is arranged for speed
-    and its blocks compiled: they have the same code, so that eighteen compile as one.
+    Compiled is the whole network on a GPU, replayed as CUDA graphs. On a CPU the trunk is arranged,
+    and where it is torch's its blocks are compiled: they have the same code, so that eighteen
+    compile as one.
     """
-    if device.type == "cuda":
+    if device.type != "cuda":
+        net.trunk = TrainingTrunk(net, compiled=compiled)  # type: ignore[method-assign]
+    elif compiled:
         net.compile(mode="reduce-overhead", dynamic=False)
-        return
-    net.trunk = TrainingTrunk(net)  # type: ignore[method-assign]
+
+
+def compiling_helps(device: torch.device, dtype: torch.dtype, patch: int) -> bool:
+    """Whether a step is faster compiled: not where the trunk is C++, which is most of it."""
+    return device.type == "cuda" or native_problem(device.type, dtype, patch) is not None
 
 
 def how_it_runs(net: Fdiwn, device: torch.device, dtype: torch.dtype, patch: int) -> str:
@@ -184,7 +192,9 @@ def how_it_runs(net: Fdiwn, device: torch.device, dtype: torch.dtype, patch: int
     if not isinstance(trunk, TrainingTrunk):
         return ""
     problem = trunk.native_problem(device.type, dtype, patch)
-    return "trunk in C++ with AMX" if problem is None else f"trunk in torch, not C++: {problem}"
+    if problem is not None:
+        return f"trunk in torch, not C++: {problem}"
+    return f"trunk in C++ with {NAMES[dtype]}, {str(dtype).removeprefix('torch.')}"
 
 
 def _bias(layer: nn.Conv2d) -> Tensor:

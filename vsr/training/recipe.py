@@ -35,8 +35,13 @@ class Recipe(Protocol):
         ...
 
     @staticmethod
-    def compile_network(net: nn.Module, device: torch.device) -> None:
-        """Compile in place what is worth it there."""
+    def arrange(net: nn.Module, device: torch.device, *, compiled: bool) -> None:
+        """Arrange in place for speed; ``compiled``: by torch too, what is worth it there."""
+        ...
+
+    @staticmethod
+    def compiling_helps(device: torch.device, dtype: torch.dtype, patch: int) -> bool:
+        """Whether a step of products in ``dtype`` is faster compiled there."""
         ...
 
     @staticmethod

@@ -37,9 +37,9 @@ from vsr.models.training.weights import (
     prepare_rest,
     prepare_wdib,
 )
-from vsr.models.trunk_amx import Group, library, problem
+from vsr.models.trunk_native import Group, library, problem
 
-__all__ = ["TrainingTrunk"]
+__all__ = ["TrainingTrunk", "native_problem"]
 
 Compiler = Callable[[Callable[..., Any]], Callable[..., Any]]
 #: A group's index, the sum over the trunk, what to multiply it by: that plus the group's result.
@@ -140,11 +140,27 @@ def _join(
     return base + _scaled(w.body_scale, body) * body.float() + _wirw(x, w.wirw)
 
 
+def native_problem(kind: str, dtype: torch.dtype, width: int) -> str | None:
+    """Why a batch can only be worked on in torch; ``None``: C++ can do it.
+
+    Args:
+        kind: of device. dtype: of the products. width: of the crops.
+    """
+    if kind != "cpu":
+        return "it computes on a CPU"
+    code = library(dtype)
+    if code is None:
+        return problem(dtype)
+    if width % code.multiple:
+        return f"it needs crops whose side is a multiple of {code.multiple}"
+    return None
+
+
 class TrainingTrunk:
     """Runs a network's trunk; see the module.
 
-    In bfloat16 on a processor with AMX it is C++ (:mod:`vsr.models.trunk_amx`), where the width of
-    a crop is a multiple of 16; else torch.
+    On a CPU it is C++ (:mod:`vsr.models.trunk_native`): in bfloat16 on a processor with AMX, where
+    the width of a crop is a multiple of 16; in float32 on one with AVX2. Else it is torch.
 
     Args:
         net: the training form; its parameters are read anew at each call.
@@ -154,7 +170,7 @@ class TrainingTrunk:
 
     def __init__(self, net: Fdiwn, *, compiled: bool = True, native: bool = True) -> None:
         self._net = net
-        self._library = library() if native else None
+        self._wanted = native
         ready: Compiler = torch.compile(fullgraph=True, dynamic=False) if compiled else lambda f: f
         self._prepare_wdib, self._prepare_rest = ready(prepare_wdib), ready(prepare_rest)
         self._wdib, self._bridge, self._join = ready(_wdib), ready(_bridge), ready(_join)
@@ -180,20 +196,12 @@ class TrainingTrunk:
             return total
 
     def native_problem(self, kind: str, dtype: torch.dtype, width: int) -> str | None:
-        """Why a batch is worked on in torch; ``None``: it is in C++.
-
-        Args:
-            kind: of device. dtype: of the products. width: of the crops.
-        """
-        if self._library is None:
-            return problem() or "torch was asked for"
-        if kind != "cpu" or dtype != torch.bfloat16:
-            return "it computes in bfloat16, on a CPU"
-        return "it needs crops whose side is a multiple of 16" if width % 16 else None
+        """Why a batch is worked on in torch; ``None``: it is in C++. See :func:`native_problem`."""
+        return native_problem(kind, dtype, width) if self._wanted else "torch was asked for"
 
     def _native(self, groups: list[Fswg], h: Tensor, dtype: torch.dtype) -> GroupRun | None:
         """Runs a group in C++, if that is possible."""
-        code = self._library
+        code = library(dtype)
         if code is None or self.native_problem(h.device.type, dtype, h.shape[3]) is not None:
             return None
         natural = self._merging.natural.argmax(1)

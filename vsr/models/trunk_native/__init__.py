@@ -1,9 +1,9 @@
-"""FDIWN's trunk in training on a processor with AMX. Its sources are in ``native/training/``.
+"""FDIWN's trunk in training, in C++. Its sources are in ``native/training/``.
 
 One call runs a group forward and keeps a tape, one runs it backward; each image is worked on by one
 core, in whose caches its features stay. The arithmetic is that of
-:mod:`vsr.models.training.trunk` in bfloat16, with float32 sums, gradients between units and
-statistics.
+:mod:`vsr.models.training.trunk`: in bfloat16 with float32 sums, gradients between units and
+statistics, on a processor with AMX; in float32 on one with AVX2.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from vsr.errors import OutOfMemoryError
 from vsr.models.fdiwn import Fswg, ShuffleAttention, Wcrw, Wdib, Wirw
-from vsr.models.trunk_amx.loader import Library, library, problem
+from vsr.models.trunk_native.loader import NAMES, Library, library, problem
 
-__all__ = ["Group", "Library", "library", "parameters", "problem"]
+__all__ = ["NAMES", "Group", "Library", "library", "parameters", "problem"]
 
 #: Of the expanding convolutions: WIRW's, WCRW's, the fusion's.
 Widths = tuple[int, int, int]
@@ -111,7 +111,7 @@ class Group:
         self._natural = natural.to(torch.int32).contiguous()
         values = [value.contiguous() for value in parameters(group)]
         self.weights: Tensor = _Effective.apply(self.code, self.widths, *values)  # type: ignore[no-untyped-call]
-        self.packed = torch.empty(self.code.vsr_training_packed(*self.widths), dtype=torch.bfloat16)
+        self.packed = torch.empty(self.code.vsr_training_packed(*self.widths), dtype=found.dtype)
         self.code.vsr_training_pack(*self.widths, _address(self.weights), _address(self.packed))
 
     def __call__(self, x: Tensor, *, base: float) -> Tensor:

@@ -1,7 +1,7 @@
 // Gradients of weights: sums over pixels of input times gradient of output, on the tile unit.
 #pragma once
 
-#include "memory.h"
+#include "products.h"
 
 namespace vsr::training {
 
@@ -39,6 +39,9 @@ inline __m512i pair_of(const bf16* one, const bf16* other, __mmask16 mask) {
 inline long transposed_length(Size size) {
   return round_up(static_cast<int>(size.padded()) + 2 * size.line() + 64, 32);
 }
+
+// Pixels of a padded gradient.
+inline int flat(Size size) { return round_up(size.height * size.line(), 32); }
 
 // A map with channels first and a border of zeros, which `to` has had since it was made.
 inline void transpose(Size size, const bf16* x, int channels, bf16* to) {
@@ -79,6 +82,7 @@ template <int M, int N>
 inline void outer_tiles(const bf16* const* a, long pitch, const bf16* b, long line, int steps,
                         float* sums) {
   static_assert(M * N <= 6 && N <= 2);
+  before_loading_tiles();
   // Accumulators 0 .. 5, then the two operands.
   _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3); _tile_zero(4); _tile_zero(5);
   for (int k = 0; k < steps; ++k) {
@@ -121,7 +125,7 @@ template <class Add>
 inline void weight_gradient(Size size, const bf16* transposed, int inputs, const bf16* pairs,
                             int outputs, int taps, Add add) {
   const long length = transposed_length(size);
-  const int blocks = (inputs + 15) / 16, tiles = (outputs + 15) / 16, steps = size.flat() / 32;
+  const int blocks = (inputs + 15) / 16, tiles = (outputs + 15) / 16, steps = flat(size) / 32;
   const int rows = blocks * taps;  // of tiles, tap by tap
   alignas(64) float sums[6 * 256];
   for (int r = 0; r < rows; r += 3)
@@ -152,6 +156,31 @@ inline void weight_gradient(Size size, const bf16* transposed, int inputs, const
             add(tap, 16 * block + c, sums + 768 * j + 256 * i + 16 * c, t + j);
         }
     }
+}
+
+// What they need beside the maps; its memory is zeros at the beginning.
+struct GradientRoom {
+  bf16 *transposed, *pairs[9];
+  // channels: of the widest map.
+  GradientRoom(Arena& m, Size size, int channels) {
+    transposed = m.map(transposed_length(size) * round_up(channels, 16) + 64);
+    for (int tiles = 0; tiles < 9; ++tiles) pairs[tiles] = m.map(flat(size) * 16L * (tiles + 1));
+  }
+};
+
+// Adds the gradient of a kernel `[taps][inputs][outputs]`.
+inline void add_weight_gradient(const GradientRoom& room, Size size, const bf16* x, int inputs,
+                                const bf16* g, int outputs, int taps, float* to,
+                                const Joins*) {
+  bf16* pairs = room.pairs[(outputs + 15) / 16 - 1];
+  transpose(size, x, inputs, room.transposed);
+  pair_up(size, g, outputs, pairs);
+  weight_gradient(size, room.transposed, inputs, pairs, outputs, taps,
+                  [&](int tap, int in, const float* sums, int tile) {
+                    const __mmask16 mask = first(outputs - 16 * tile);
+                    float* row = to + (static_cast<long>(tap) * inputs + in) * outputs + 16 * tile;
+                    store(row, load(row, mask) + load(sums), mask);
+                  });
 }
 
 }  // namespace vsr::training

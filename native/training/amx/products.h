@@ -2,14 +2,33 @@
 // float32 sums.
 #pragma once
 
-#include "memory.h"
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
+#include "../joins.h"
+#include "../memory.h"
 
 namespace vsr::training {
 
+constexpr int kWidthMultiple = 16;  // a line of a map is whole tiles
+constexpr int kRows = 16;           // pixels that a product's result is handed over for
+
+// Asks the system for the tile registers, for the whole process. false: it does not give them.
+inline bool unit_is_allowed() {
+#if defined(__linux__)
+  constexpr int kRequestPermission = 0x1023, kTileData = 18;  // arch_prctl(2), asm/prctl.h
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
 // Has this thread's tile unit set up for as long as it lives: eight tiles of 16 rows of 64 bytes.
-class TileUnit {
+class Unit {
  public:
-  TileUnit() {
+  Unit() {
     alignas(64) Configuration shape{};
     shape.palette = 1;
     for (int i = 0; i < 8; ++i) {
@@ -20,9 +39,9 @@ class TileUnit {
     asm volatile("" : : "r"(&shape) : "memory");
     _tile_loadconfig(&shape);
   }
-  ~TileUnit() { _tile_release(); }
-  TileUnit(const TileUnit&) = delete;
-  TileUnit& operator=(const TileUnit&) = delete;
+  ~Unit() { _tile_release(); }
+  Unit(const Unit&) = delete;
+  Unit& operator=(const Unit&) = delete;
 
  private:
   struct Configuration {
@@ -34,8 +53,11 @@ class TileUnit {
 
 // Weights of a product over `taps` stretches of `inputs` contiguous inputs each, as pairs of rows.
 struct Packed {
-  const bf16* data;
+  const bf16* data = nullptr;
   int stretches, inputs, outputs;
+  // pixels: in a stretch, `channels` each.
+  Packed(int stretches, int pixels, int channels, int outputs, const Way*)
+      : stretches(stretches), inputs(pixels * channels), outputs(outputs) {}
   int steps() const { return (inputs + 31) / 32; }  // per stretch
   int tiles() const { return (outputs + 15) / 16; }
   long size() const { return static_cast<long>(stretches) * steps() * tiles() * 512; }
@@ -61,9 +83,13 @@ inline void pack(const Packed& p, bf16* to, Value value) {
 
 constexpr int kMostOutputs = 160;
 
+// Whatever tiles are loaded from has been stored before: GCC does not know that they read memory.
+inline void before_loading_tiles() { asm volatile("" : : : "memory"); }
+
 template <int N>
 inline void multiply_tiles(const bf16* const* rows, int pitch, const Packed& w, int tile,
                            float* sums, int line) {
+  before_loading_tiles();
   _tile_zero(0);
   if constexpr (N > 1) _tile_zero(1);
   if constexpr (N > 2) _tile_zero(2);
@@ -107,36 +133,29 @@ inline void multiply(const bf16* const* rows, int pitch, const Packed& w, float*
   }
 }
 
-// done(pixel, sums): sixteen pixels from `pixel` on, `kMostOutputs` floats each.
+// done(pixel, count, sums): `count` pixels from `pixel` on, `kMostOutputs` floats each.
 template <class Done>
 inline void pointwise(Size size, const bf16* x, const Packed& w, Done done) {
-  alignas(64) float sums[16 * kMostOutputs];
-  for (int p = 0; p < size.pixels(); p += 16) {
+  alignas(64) float sums[kRows * kMostOutputs];
+  for (int p = 0; p < size.pixels(); p += kRows) {
     const bf16* row = x + static_cast<long>(p) * w.inputs;
     multiply(&row, w.inputs, w, sums, kMostOutputs);
-    done(p, sums);
+    done(p, kRows, sums);
   }
-}
-
-// The map with a border of one zero pixel; `to` has had zeros in its border since it was made.
-inline void pad(Size size, const bf16* x, int channels, bf16* to) {
-  for (int y = 0; y < size.height; ++y)
-    std::memcpy(to + (static_cast<long>(y + 1) * size.line() + 1) * channels,
-                x + static_cast<long>(y) * size.width * channels, 2L * size.width * channels);
 }
 
 // 3x3 over a padded map; the weights' stretches are the kernel's lines, three pixels each.
 template <class Done>
 inline void convolve(Size size, const bf16* padded, const Packed& w, Done done) {
-  alignas(64) float sums[16 * kMostOutputs];
+  alignas(64) float sums[kRows * kMostOutputs];
   const int channels = w.inputs / 3;
   const long line = static_cast<long>(size.line()) * channels;
   for (int y = 0; y < size.height; ++y)
-    for (int x = 0; x < size.width; x += 16) {
+    for (int x = 0; x < size.width; x += kRows) {
       const bf16* rows[3];
       for (int dy = 0; dy < 3; ++dy) rows[dy] = padded + (y + dy) * line + x * channels;
       multiply(rows, channels, w, sums, kMostOutputs);
-      done(y * size.width + x, sums);
+      done(y * size.width + x, kRows, sums);
     }
 }
 

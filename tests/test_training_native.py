@@ -1,0 +1,295 @@
+"""The trunk in C++, in training: what the training form gives, from each library that runs here."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import torch
+from torch import Tensor
+from trunks import derived, difference, exact, near, network, threads, trunk_in, two_groups
+
+from vsr import native_build
+from vsr.models.fdiwn import CHANNELS, Fswg, Variant
+from vsr.models.fdiwn_recipe import arrange, how_it_runs
+from vsr.models.training.trunk import TrainingTrunk
+from vsr.models.trunk_native import NAMES, Group, Library, library, loader, parameters, problem
+
+ROOT = Path(__file__).resolve().parent.parent
+HALF, SINGLE = torch.bfloat16, torch.float32
+#: Functions that are looked up when a library is loaded.
+LOADED = [
+    f"vsr_training_{name}" for name in ("weights", "packed", "tape", "ready", "cell", "multiple")
+]
+
+
+def there_is(dtype: torch.dtype) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(library(dtype) is None, reason=str(problem(dtype)))
+
+
+EACH = pytest.mark.parametrize(
+    "dtype", [pytest.param(dtype, marks=there_is(dtype), id=name) for dtype, name in NAMES.items()]
+)
+needs_single, needs_amx = there_is(SINGLE), there_is(HALF)
+
+
+@needs_single
+@pytest.mark.parametrize("variant", ["fdiwn", "fdiwn-m"])
+@pytest.mark.parametrize(
+    ("scale", "images", "height", "width"),
+    [
+        (2, 2, 12, 16), (3, 1, 7, 33), (4, 3, 9, 11), (2, 2, 3, 70), (4, 2, 32, 32),
+        (3, 1, 1, 1), (2, 1, 1, 2), (2, 1, 40, 1), (4, 1, 2, 129),
+    ],
+)  # fmt: skip
+def test_float32_is_the_training_form(
+    variant: Variant, scale: int, images: int, height: int, width: int
+) -> None:
+    """Half of the gradients to float32's precision; where a ReLU tips over, some less."""
+    net = two_groups(variant, scale)
+    h = torch.randn(images, CHANNELS, height, width, generator=torch.Generator().manual_seed(1))
+    out, gradients = exact(net, h)
+    ours, found = derived(net, trunk_in(SINGLE, net, native=True), h)
+    assert ours.dtype == SINGLE
+    assert float((ours - out).norm() / out.norm()) < 1e-6
+    assert difference(found, gradients) < 1e-3
+    near(found, gradients, relative=0.03, absolute=1e-4)
+    apart = [(found[n] - g).norm() / g.norm() for n, g in gradients.items() if g.norm() > 0]
+    assert float(torch.stack(apart).median()) < 1e-5
+
+
+@needs_single
+@pytest.mark.parametrize("variant", ["fdiwn", "fdiwn-m"])
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_the_whole_trunk_in_float32(variant: Variant, scale: int) -> None:
+    """Groups run more than once, and their gradients add up."""
+    net = network(variant, scale)
+    h = torch.randn(2, CHANNELS, 10, 13)
+    out, gradients = derived(net, net.trunk, h)
+    ours, found = derived(net, trunk_in(SINGLE, net, native=True), h)
+    assert torch.allclose(ours, out, atol=1e-5 * float(out.abs().max()))
+    assert difference(found, gradients) < 3e-3
+    near(found, gradients, relative=0.1, absolute=1e-3)
+
+
+@needs_single
+@pytest.mark.parametrize("value", [0.0, 1.0, 100.0, 1e-20, 1e-39])
+def test_flat_and_tiny_features(value: float) -> None:
+    """Without any variance, and below float32's normal numbers: as near as torch comes."""
+    net = two_groups("fdiwn", 2)
+    flat = torch.full((1, CHANNELS, 9, 10), value)
+    for h in (flat, value * torch.randn(1, CHANNELS, 9, 10)):
+        out, gradients = exact(net, h)
+        ours, found = derived(net, trunk_in(SINGLE, net, native=True), h)
+        theirs, expected = derived(net, net.trunk, h)
+        assert (ours - out).norm() < 4 * (theirs - out).norm() + 1e-6 * out.norm()
+        assert difference(found, gradients) < 4 * difference(expected, gradients) + 1e-6
+
+
+@needs_amx
+@pytest.mark.parametrize(
+    ("variant", "scale", "height", "width"),
+    [("fdiwn", 2, 12, 16), ("fdiwn-m", 4, 20, 48), ("fdiwn-m", 3, 7, 32)],
+)
+def test_half_precision_is_near(variant: Variant, scale: int, height: int, width: int) -> None:
+    check_half_precision(variant, scale, height, width)
+
+
+def check_half_precision(variant: Variant, scale: int, height: int, width: int) -> None:
+    net = two_groups(variant, scale)
+    h = torch.randn(3, CHANNELS, height, width)
+    out, gradients = derived(net, net.trunk, h)
+    ours, found = derived(net, trunk_in(HALF, net, native=True), h)
+    assert ours.dtype == SINGLE
+    assert float((ours - out).norm() / out.norm()) < 0.008
+    assert difference(found, gradients) < 0.03
+    near(found, gradients, relative=0.1, absolute=2e-3)
+
+
+@pytest.mark.slow
+def test_sixteen_lanes_of_bfloat16(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The logic around AMX's products, compiled for whatever vectors there are."""
+    if shutil.which("cmake") is None:
+        pytest.skip("CMake is not installed")
+    configure = ["cmake", "-S", str(ROOT / "native"), "-B", str(tmp_path), "-DVSR_TESTS=ON"]
+    # Unoptimised: it builds in a fraction of the time.
+    configure += ["-DCMAKE_BUILD_TYPE=Debug"]
+    for command in (
+        configure,
+        ["cmake", "--build", str(tmp_path), "--target", "vsr_training_wide"],
+    ):
+        subprocess.run(command, check=True, capture_output=True)
+    wide = Library(next(tmp_path.rglob("libvsr_training_wide.so")), "tests")
+    assert (wide.dtype, wide.multiple) == (HALF, 2)
+    monkeypatch.setattr("vsr.models.training.trunk.library", lambda _: wide)
+    check_half_precision("fdiwn", 2, 5, 16)
+    check_half_precision("fdiwn-m", 4, 9, 10)
+
+
+def in_a_row(weights: Any) -> list[Tensor]:
+    """Effective weights as the native trunk has them: inputs before outputs."""
+    if not isinstance(weights, Tensor):
+        return [tensor for part in weights for tensor in in_a_row(part)]
+    if weights.dim() == 2:
+        weights = weights.t()
+    elif weights.dim() == 4 and len(weights) > 1:
+        weights = weights.permute(2, 3, 1, 0)
+    return [weights.reshape(-1)]
+
+
+@EACH
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(("variant", "scale"), [("fdiwn", 2), ("fdiwn-m", 4)])
+def test_native_weights_are_torchs(
+    variant: Variant, scale: int, memory_format: torch.memory_format, dtype: torch.dtype
+) -> None:
+    net = network(variant, scale).to(memory_format=memory_format)  # type: ignore[call-overload]
+    group = cast(Fswg, net.groups[1])
+    trunk = TrainingTrunk(net, compiled=False)
+    theirs = torch.cat(in_a_row(trunk._weights(group, SINGLE)[:-1]))
+    found = library(dtype)
+    assert found is not None
+    assert found.dtype == dtype
+    native = Group(found, group, trunk._merging.natural.argmax(1))
+    assert len(parameters(group)) == found.code.vsr_training_parameters(*native.widths)
+    assert torch.allclose(native.weights, theirs, atol=1e-6)
+    direction = torch.randn_like(theirs)
+    gradients = []
+    for row in (theirs, native.weights):
+        net.zero_grad()
+        torch.autograd.backward((row * direction).sum())
+        gradients.append({n: cast(Tensor, p.grad).clone() for n, p in group.named_parameters()})
+    for name, gradient in gradients[0].items():
+        assert torch.allclose(gradients[1][name], gradient, rtol=1e-4, atol=1e-4), name
+
+
+@EACH
+def test_native_trunk_repeats_itself_and_threads_agree(dtype: torch.dtype) -> None:
+    """More threads than images too."""
+    net = two_groups("fdiwn", 2)
+    h = torch.randn(3, CHANNELS, 16, 16)
+    trunk = trunk_in(dtype, net, native=True)
+    with threads(1):
+        alone, one = derived(net, trunk, h)
+    for number in (1, 2, 5):
+        with threads(number):
+            first, gradients = derived(net, trunk, h)
+            again, repeated = derived(net, trunk, h)
+        assert torch.equal(first, alone)
+        assert torch.equal(again, alone)
+        assert all(torch.equal(gradients[name], repeated[name]) for name in one)
+        assert difference(gradients, one) < (1e-5 if number > 1 else 1e-30)
+
+
+@EACH
+def test_a_broken_step_leaves_nothing_behind(dtype: torch.dtype) -> None:
+    net = two_groups("fdiwn", 2)
+    h = torch.randn(2, CHANNELS, 16, 16)
+    trunk = trunk_in(dtype, net, native=True)
+    out, before = derived(net, trunk, h)
+    broken, _ = derived(net, trunk, torch.full_like(h, torch.nan))
+    assert bool(broken.isnan().all())
+    again, after = derived(net, trunk, h)
+    assert torch.equal(out, again)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.fixture
+def asked_anew() -> Iterator[None]:
+    """Whether there is a library is looked at again, in the test and after it."""
+    loader._found.cache_clear()
+    yield
+    loader._found.cache_clear()
+
+
+def trains_in_torch(dtype: torch.dtype) -> bool:
+    net = two_groups("fdiwn", 2)
+    h = torch.randn(2, CHANNELS, 8, 16)
+    ours, found = derived(net, trunk_in(dtype, net, native=True), h)
+    theirs, expected = derived(net, trunk_in(dtype, net, native=False), h)
+    return torch.equal(ours, theirs) and all(torch.equal(found[n], expected[n]) for n in expected)
+
+
+def told(patch: int, dtype: torch.dtype) -> str:
+    """What a run says of itself."""
+    net, device = two_groups("fdiwn", 2), torch.device("cpu")
+    assert how_it_runs(net, device, dtype, patch) == ""
+    arrange(net, device, compiled=False)
+    return how_it_runs(net, device, dtype, patch)
+
+
+@needs_amx
+def test_a_run_in_bfloat16_says_what_computes_its_trunk() -> None:
+    assert told(48, HALF) == "trunk in C++ with AMX, bfloat16"
+    assert (
+        told(40, HALF) == "trunk in torch, not C++: it needs crops whose side is a multiple of 16"
+    )
+
+
+@needs_single
+def test_a_run_in_float32_says_what_computes_its_trunk() -> None:
+    assert told(48, SINGLE) == told(13, SINGLE) == "trunk in C++ with AVX2, float32"
+    assert told(48, torch.float16) == "trunk in torch, not C++: it computes in bfloat16 or float32"
+
+
+@pytest.mark.parametrize("dtype", NAMES)
+def test_without_the_library_training_takes_torch_and_says_so(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, asked_anew: None
+) -> None:
+    able = {"amx_bf16": True, "avx512_bf16": True}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    monkeypatch.setattr(loader, "_FOLDER", tmp_path)
+    record, name = tmp_path / native_build.RECORD, NAMES[dtype]
+
+    def said() -> str:
+        loader._found.cache_clear()
+        assert library(dtype) is None
+        why = problem(dtype)
+        assert why is not None
+        return why
+
+    assert said() == "it has not been built here"
+    assert trains_in_torch(dtype)
+    assert told(48, dtype) == "trunk in torch, not C++: it has not been built here"
+    native_build.write_record(record, ROOT / "native", "CMake was not found")
+    assert said() == "it was not built: CMake was not found"
+    native_build.write_record(record, ROOT / "native", "")
+    assert f"the C++ compiler does not know {name}" in said()
+    (tmp_path / f"libvsr_training_{name.lower()}.so").write_bytes(b"no library")
+    assert "its library cannot be loaded" in said()
+    able["amx_bf16"] = False
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
+    assert f"it needs a processor with {name}" in said()
+
+
+@EACH
+def test_a_library_of_other_sources_is_refused(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, asked_anew: None
+) -> None:
+    shutil.copy(loader._FOLDER / f"libvsr_training_{NAMES[dtype].lower()}.so", tmp_path)
+    monkeypatch.setattr(loader, "_FOLDER", tmp_path)
+    native_build.write_record(tmp_path / native_build.RECORD, ROOT / "native", "")
+    assert problem(dtype) is None
+    loader._found.cache_clear()
+    native_build.write_record(tmp_path / native_build.RECORD, ROOT / "native" / "training", "")
+    assert problem(dtype) == "its library was built from other sources than these"
+    assert trains_in_torch(dtype)
+
+
+def refused(*_: object) -> int:
+    return 0
+
+
+@needs_amx
+def test_where_the_system_withholds_the_tile_unit_training_takes_torch(
+    monkeypatch: pytest.MonkeyPatch, asked_anew: None
+) -> None:
+    monkeypatch.setattr("ctypes.CDLL", lambda _: SimpleNamespace(**dict.fromkeys(LOADED, refused)))
+    assert problem(HALF) == "the system does not give AMX's tile unit"
+    assert trains_in_torch(HALF)
