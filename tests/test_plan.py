@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 from fractions import Fraction
 
@@ -221,18 +220,6 @@ def test_key_frames_every_ten_seconds_or_250_frames(rate: Fraction | None, gop: 
 
 def test_every_frame_of_ffv1_is_a_key_frame() -> None:
     assert plan_for(destination="out.mkv", codec="ffv1").encode.gop == 1
-
-
-@pytest.mark.parametrize(
-    ("codec", "threads"), [("h264", (1, 3, 32)), ("hevc", (1, 1, 5)), ("av1", (0, 0, 0))]
-)
-def test_threads_that_decide_what_pictures_are_do_not_depend_on_the_machine_that_encodes(
-    codec: str, threads: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for cores, wanted in zip((1, 2, 64), threads, strict=True):
-        cpus = set(range(cores))
-        monkeypatch.setattr(os, "sched_getaffinity", lambda _, cpus=cpus: cpus, raising=False)
-        assert plan_for(destination="o.mkv", codec=codec).encode.threads == wanted
 
 
 def test_hevc_gets_apples_tag_in_quicktime_files_only() -> None:

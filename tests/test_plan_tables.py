@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -58,6 +59,18 @@ def test_the_encoder_knows_every_option_of_the_shipped_presets(name: str, tmp_pa
         pytest.skip(problem)
     with av.open(str(tmp_path / f"out.{made.container}"), "w") as output:
         VideoEncoder(output, made)  # Raises if an option is left over or refused.
+
+
+@pytest.mark.parametrize(
+    ("codec", "threads"), [("h264", (1, 3, 32)), ("hevc", (1, 1, 5)), ("av1", (0, 0, 0))]
+)
+def test_threads_that_decide_what_pictures_are_do_not_depend_on_the_machine_that_encodes(
+    codec: str, threads: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for cores, wanted in zip((1, 2, 64), threads, strict=True):
+        cpus = set(range(cores))
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, cpus=cpus: cpus, raising=False)
+        assert plan(media(), "o.mkv", codec).encode.threads == wanted
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
