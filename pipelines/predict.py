@@ -32,6 +32,12 @@ _BYTES_PER_PIXEL = {"fdiwn": 1500, "fdiwn-m": 1500, "bicubic": 160}
 #: The same of the native backend, by what its maps are stored as: seven or eight maps of 24
 #: channels, frame by frame whatever the batch, and what torch holds of head and tail.
 _NATIVE_BYTES_PER_PIXEL = {"bfloat16": 450, "float16": 500, "float32": 900}
+#: Frames of the result that would fill the memory an encoder takes, and as many more a thread:
+#: what it looks ahead, and with each frame half samples and vectors. Measured at 1920x1080 and
+#: 3840x2160 with our presets.
+_ENCODER_FRAMES = {
+    "libx264": (130, 5), "libx265": (137, 9), "libsvtav1": (180, 0), "libvpx-vp9": (100, 0)
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,7 @@ def predict(plan: Plan, seconds: float = 2.0) -> Prediction:
     frames = expected_frames(plan)
     batches, decode = _decode(plan, seconds)
     crop, infer = _infer(plan, batches[0], seconds)
+    resting = resident_memory()  # what the probe's encoder takes may stay after it
     encode, frame_bytes = _encode(plan, batches, seconds)
     # On a CPU the stages share the same cores; on a GPU they overlap.
     cost = decode + infer + encode if plan.device == "cpu" else max(decode, infer, encode)
@@ -76,7 +83,7 @@ def predict(plan: Plan, seconds: float = 2.0) -> Prediction:
         fps=1 / cost,
         seconds=None if frames is None else frames * cost,
         bytes=None if frames is None else round(frames * frame_bytes) + _side_bytes(plan, frames),
-        memory=_memory(plan),
+        memory=resting + _memory(plan),
         how=f"the network timed on {crop[0]}x{crop[1]} of the first frame, decoder and encoder on "
         f"the first {shot} frames, enlarged by bicubic",
     )
@@ -196,12 +203,13 @@ def _side_bytes(plan: Plan, frames: int) -> int:
 
 
 def _memory(plan: Plan) -> int:
-    """Peak resident set: what is resident now, the network's own, and the frames in the queues."""
+    """What a run adds to the resident set: network, frames in the queues, encoder."""
     pixels = plan.video.width * plan.video.height * plan.batch
     large = plan.width * plan.height * 3 * plan.encode.format.bytes_per_sample
-    # Two batches wait before and after the network, the encoder looks some forty frames ahead.
-    queued = (4 * plan.batch + 40) * large // 2
+    ahead, each = _ENCODER_FRAMES.get(plan.encode.encoder, (10, 0))
+    # Two batches wait before and after the network.
+    queued = (4 * plan.batch + ahead + each * plan.encode.threads) * large // 2
     network = pixels * _BYTES_PER_PIXEL.get(plan.model.name, max(_BYTES_PER_PIXEL.values()))
     if plan.backend == "native":
         network = pixels // plan.batch * _NATIVE_BYTES_PER_PIXEL[plan.dtype]
-    return resident_memory() + network + queued
+    return network + queued
