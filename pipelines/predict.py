@@ -33,8 +33,8 @@ _BYTES_PER_PIXEL = {"fdiwn": 1500, "fdiwn-m": 1500, "bicubic": 160}
 #: channels, frame by frame whatever the batch, and what torch holds of head and tail.
 _NATIVE_BYTES_PER_PIXEL = {"bfloat16": 450, "float16": 500, "float32": 900}
 #: Frames of the result that would fill the memory an encoder takes, and as many more a thread:
-#: what it looks ahead, and with each frame half samples and vectors. Measured at 1920x1080 and
-#: 3840x2160 with our presets.
+#: what it looks ahead, and with each frame half samples and vectors. Measured at 1920x1080, at
+#: speeds medium, medium, 6 and 4; x264 at 3840x2160 too.
 _ENCODER_FRAMES = {
     "libx264": (130, 5), "libx265": (137, 9), "libsvtav1": (180, 0), "libvpx-vp9": (100, 0)
 }  # fmt: skip
@@ -206,6 +206,7 @@ def _memory(plan: Plan) -> int:
     """What a run adds to the resident set: network, frames in the queues, encoder."""
     pixels = plan.video.width * plan.video.height * plan.batch
     large = plan.width * plan.height * 3 * plan.encode.format.bytes_per_sample
+    # The others, which look at single pictures, have not been measured.
     ahead, each = _ENCODER_FRAMES.get(plan.encode.encoder, (10, 0))
     # Two batches wait before and after the network.
     queued = (4 * plan.batch + ahead + each * plan.encode.threads) * large // 2

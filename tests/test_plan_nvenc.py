@@ -63,7 +63,7 @@ def test_a_gpu_without_encoders_leaves_them_to_the_cpu(
 ) -> None:
     plan = plan_on_gpu(video(codec=codec), codec="nvenc", encoders=False)
     assert (plan.encode.name, plan.encode.encoder) == (result, encoder)
-    assert why(plan, "codec") == f"{result}: no NVENC: {NO_ENCODER}; {encoder} runs on all cores"
+    assert why(plan, "codec") == f"{result}: no NVENC: {NO_ENCODER}; {encoder} runs on the CPU"
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_named_encoders_are_never_replaced() -> None:
     with pytest.raises(OutputError) as caught:
         plan_on_gpu(video(), codec="hevc_nvenc", encoders=False)
     assert NO_ENCODER in caught.value.what
-    assert "--codec hevc, which runs on all cores" in caught.value.remedy
+    assert "--codec hevc, which runs on the CPU" in caught.value.remedy
     hdr = video(codec="hevc", fmt="yuv420p10le", color=PQ, hdr=HDR10)
     for name in ("hevc_nvenc", "av1_nvenc"):
         with pytest.raises(OutputError, match=f"HDR10, whose metadata {name} cannot") as caught:

@@ -110,7 +110,7 @@ def choose_codec(
         remedy = "Choose another with --codec; `vsr doctor` lists what works here."
         twin = next((s for s in codecs.values() if s.codec == spec.codec and not s.hardware), None)
         if spec.hardware and twin:
-            remedy = f"Use --codec {twin.name}, which runs on all cores of the CPU."
+            remedy = f"Use --codec {twin.name}, which runs on the CPU."
         raise OutputError(
             f"{spec.name} cannot be encoded on this machine: {problem}",
             where=destination,
@@ -145,7 +145,7 @@ def _on_gpu(
         if problem is None:
             notes.why("codec", spec.name, "NVENC asked for")
             return spec
-    notes.why("codec", plain.name, f"no NVENC: {problem}; {plain.encoder} runs on all cores")
+    notes.why("codec", plain.name, f"no NVENC: {problem}; {plain.encoder} runs on the CPU")
     return plain
 
 

@@ -26,7 +26,7 @@ __all__ = ["plan_encode"]
 _GOP_FRAMES = 250
 _GOP_SECONDS = 10.0
 
-#: Beyond this x264 loses quality, and no network is fast enough for more.
+#: Each of x264's takes memory for four or five frames of the result.
 _MOST_THREADS = 32
 
 
