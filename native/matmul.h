@@ -7,8 +7,7 @@ namespace vsr {
 
 // sums[m][n] += sum over k of weights[k][m] * in[k * stride + n * kLanes]
 //
-// Six channels by two vectors are twelve sums: enough to hide the latency of two multiply-add
-// units of four cycles, and with the two inputs and a weight they fill AVX2's sixteen registers.
+// With the inputs and a weight, the sums fill the registers; see kVectors.
 template <int N>
 inline __attribute__((always_inline)) void multiply_block(const float* in, long stride,
                                                           const float* weights, int depth,

@@ -30,23 +30,24 @@ inline void pointwise_samples(const Pointwise& layer, const float* in, long stri
   }
 }
 
-// Calls body(N, offset) for all samples of a line, two vectors at a time and then one; offset is
-// from the line's beginning.
+// Calls body(N, offset) for all samples of a line, kVectors at a time and then one by one; offset
+// is from the line's beginning.
 template <class Body>
 inline void for_samples(const Size& size, Body&& body) {
   for (int phase = 0; phase < kTile; ++phase) {
     const long begin = static_cast<long>(phase) * size.pitch + kLanes;
     int position = 0;
-    for (; position + 2 * kLanes <= size.positions; position += 2 * kLanes)
-      body(std::integral_constant<int, 2>{}, begin + position);
-    if (position < size.positions) body(std::integral_constant<int, 1>{}, begin + position);
+    for (; position + kVectors * kLanes <= size.positions; position += kVectors * kLanes)
+      body(std::integral_constant<int, kVectors>{}, begin + position);
+    for (; position < size.positions; position += kLanes)
+      body(std::integral_constant<int, 1>{}, begin + position);
   }
 }
 
 inline void expand_and_reduce(const Pointwise& expand, const Pointwise& reduce, const float* in,
                               float* out, const Size& size) {
   const long stride = static_cast<long>(kTile) * size.pitch;
-  alignas(64) float hidden[kMaxHidden * 2 * kLanes];
+  alignas(64) float hidden[kMaxHidden * kVectors * kLanes];
   for_samples(size, [&](auto vectors, long offset) {
     constexpr int N = vectors.value;
     pointwise_samples<N>(expand, in + offset, stride, [&](int first, Vec(&sums)[kBlock][N]) {

@@ -5,7 +5,11 @@
 // for an 8-lane machine (each operation becomes two), which is how that code is tested there.
 #pragma once
 
+#if defined(__aarch64__)
+#include <arm_neon.h>
+#else
 #include <immintrin.h>
+#endif
 
 #include <cstdint>
 #include <cstring>
@@ -13,14 +17,20 @@
 #ifndef VSR_LANES
 #if defined(__AVX512F__)
 #define VSR_LANES 16
-#else
+#elif defined(__AVX2__)
 #define VSR_LANES 8
+#else
+#define VSR_LANES 4
 #endif
 #endif
 
 namespace vsr {
 
 constexpr int kLanes = VSR_LANES;
+// Vectors of samples that products take at a time. Six output channels by two are twelve sums:
+// enough to hide the latency of two multiply-add units of four cycles, and with the two inputs and
+// a weight they fill AVX2's sixteen registers. ARM64 has up to four units and thirty-two registers.
+constexpr int kVectors = kLanes == 4 ? 3 : 2;
 
 typedef float Vec __attribute__((vector_size(4 * kLanes)));
 typedef int32_t IntVec __attribute__((vector_size(4 * kLanes)));
@@ -29,8 +39,10 @@ typedef float LooseVec __attribute__((vector_size(4 * kLanes), aligned(4)));
 inline Vec broadcast(float value) {
 #if VSR_LANES == 16 && defined(__AVX512F__)
   return reinterpret_cast<Vec>(_mm512_set1_ps(value));
-#elif VSR_LANES == 8
+#elif VSR_LANES == 8 && defined(__AVX2__)
   return reinterpret_cast<Vec>(_mm256_set1_ps(value));
+#elif VSR_LANES == 4 && defined(__aarch64__)
+  return reinterpret_cast<Vec>(vdupq_n_f32(value));
 #else
   Vec all;
   for (int i = 0; i < kLanes; ++i) all[i] = value;
@@ -45,46 +57,96 @@ struct Half {
   uint16_t bits;
 };
 
+// As many numbers as the processor converts at a time.
+#if defined(__AVX512F__) && VSR_LANES == 16
+struct Part {
+  typedef __m512 Wide;
+  static Wide widen(const Half* from) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+  }
+  static void narrow(Half* to, Wide value) {
+    constexpr int kNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtps_ph(value, kNearest));
+  }
+};
+#elif defined(__AVX2__) && VSR_LANES >= 8
+struct Part {
+  typedef __m256 Wide;
+  static Wide widen(const Half* from) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+  }
+  static void narrow(Half* to, Wide value) {
+    constexpr int kNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm256_cvtps_ph(value, kNearest));
+  }
+};
+#elif defined(__aarch64__)
+struct Part {
+  typedef float32x4_t Wide;
+  static Wide widen(const Half* from) {
+    return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(&from->bits)));
+  }
+  static void narrow(Half* to, Wide value) {
+    vst1_u16(&to->bits, vreinterpret_u16_f16(vcvt_f16_f32(value)));  // to the nearest
+  }
+};
+#else
+struct Part {
+  typedef __m128 Wide;
+  static Wide widen(const Half* from) {
+    return _mm_cvtph_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from)));
+  }
+  static void narrow(Half* to, Wide value) {
+    constexpr int kNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(to), _mm_cvtps_ph(value, kNearest));
+  }
+};
+#endif
+constexpr int kPart = sizeof(Part::Wide) / sizeof(float);
+
 inline Vec load(const Half* from) {
   Vec value;
-  const auto* words = reinterpret_cast<const __m128i*>(from);
-#if defined(__AVX512F__)
-  value = reinterpret_cast<Vec>(_mm512_cvtph_ps(
-      _mm256_loadu_si256(reinterpret_cast<const __m256i*>(words))));
-#else
-  for (int part = 0; part < kLanes / 8; ++part) {
-    const __m256 wide = _mm256_cvtph_ps(_mm_loadu_si128(words + part));
-    std::memcpy(reinterpret_cast<char*>(&value) + 32 * part, &wide, 32);
+  for (int i = 0; i < kLanes; i += kPart) {
+    const Part::Wide wide = Part::widen(from + i);
+    std::memcpy(reinterpret_cast<float*>(&value) + i, &wide, sizeof wide);
   }
-#endif
   return value;
 }
 
 inline void store(Half* to, Vec value) {
-  constexpr int kNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
-#if defined(__AVX512F__)
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
-                      _mm512_cvtps_ph(reinterpret_cast<__m512>(value), kNearest));
-#else
-  for (int part = 0; part < kLanes / 8; ++part) {
-    __m256 wide;
-    std::memcpy(&wide, reinterpret_cast<const char*>(&value) + 32 * part, 32);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to) + part, _mm256_cvtps_ph(wide, kNearest));
+  for (int i = 0; i < kLanes; i += kPart) {
+    Part::Wide wide;
+    std::memcpy(&wide, reinterpret_cast<const float*>(&value) + i, sizeof wide);
+    Part::narrow(to + i, wide);
   }
-#endif
 }
 
 inline float load_one(const float* from) { return *from; }
-inline float load_one(const Half* from) { return _cvtsh_ss(from->bits); }
 inline void store_one(float* to, float value) { *to = value; }
+#if defined(__aarch64__)
+inline float load_one(const Half* from) {
+  __fp16 value;
+  std::memcpy(&value, from, sizeof value);
+  return value;
+}
+inline void store_one(Half* to, float value) {
+  const __fp16 rounded = static_cast<__fp16>(value);
+  std::memcpy(to, &rounded, sizeof rounded);
+}
+#else
+inline float load_one(const Half* from) { return _cvtsh_ss(from->bits); }
 inline void store_one(Half* to, float value) { to->bits = _cvtss_sh(value, 0); }
+#endif
 
 #if VSR_LANES == 16 && defined(__AVX512F__)
 inline Vec maximum(Vec a, Vec b) { return _mm512_max_ps(a, b); }
 inline Vec minimum(Vec a, Vec b) { return _mm512_min_ps(a, b); }
-#elif VSR_LANES == 8
+#elif VSR_LANES == 8 && defined(__AVX2__)
 inline Vec maximum(Vec a, Vec b) { return _mm256_max_ps(a, b); }
 inline Vec minimum(Vec a, Vec b) { return _mm256_min_ps(a, b); }
+#elif VSR_LANES == 4 && defined(__aarch64__)
+inline Vec maximum(Vec a, Vec b) { return vmaxq_f32(a, b); }
+inline Vec minimum(Vec a, Vec b) { return vminq_f32(a, b); }
 #else
 inline Vec maximum(Vec a, Vec b) { return a > b ? a : b; }
 inline Vec minimum(Vec a, Vec b) { return a < b ? a : b; }

@@ -25,12 +25,21 @@ class Barrier {
     // Most waits are short; a core that somebody else wants is given up soon.
     for (int spin = 0; spin < 2000; ++spin) {
       if (generation_.load(std::memory_order_acquire) != generation) return;
-      __builtin_ia32_pause();
+      pause();
     }
     generation_.wait(generation, std::memory_order_acquire);
   }
 
  private:
+  // Tells the processor that it is waiting.
+  static void pause() {
+#if defined(__aarch64__)
+    asm volatile("yield");
+#else
+    __builtin_ia32_pause();
+#endif
+  }
+
   const int members_;
   std::atomic<int> arrived_{0};
   std::atomic<unsigned> generation_{0};

@@ -72,7 +72,6 @@ struct Window {
 
 // Room for the transformed inputs and products of a group of tiles.
 struct WinogradScratch {
-  static constexpr int kVectors = 2;
   explicit WinogradScratch(int inputs)
       : inputs(static_cast<size_t>(kPoints) * inputs * kVectors * kLanes),
         products(static_cast<size_t>(kPoints) * kBlock * kVectors * kLanes) {}
@@ -160,9 +159,9 @@ template <class Emit>
 void convolve(const Convolution& convolution, const Window& window, const Size& size,
               WinogradScratch& scratch, Emit&& emit) {
   int position = 0;
-  for (; position + 2 * kLanes <= size.positions; position += 2 * kLanes)
-    convolve_tiles<2>(convolution, window, size, position, scratch, emit);
-  if (position < size.positions)
+  for (; position + kVectors * kLanes <= size.positions; position += kVectors * kLanes)
+    convolve_tiles<kVectors>(convolution, window, size, position, scratch, emit);
+  for (; position < size.positions; position += kLanes)
     convolve_tiles<1>(convolution, window, size, position, scratch, emit);
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import shutil
 import subprocess
 from pathlib import Path
@@ -239,6 +240,7 @@ def test_auto_takes_it_on_cpus_and_names_it(engine: Library) -> None:
 def test_without_it_auto_says_why_and_its_name_is_an_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     native.library.cache_clear()
     record = tmp_path / "build.json"
@@ -258,7 +260,7 @@ def test_without_it_auto_says_why_and_its_name_is_an_error(
         record.write_text(json.dumps({"sources": "old", "why": ""}))
         assert "built from other sources" in said()
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
-        assert "it needs AVX2 or AVX-512" in said()
+        assert "it needs AVX2, AVX-512 or ARM64" in said()
     finally:
         native.library.cache_clear()
 
@@ -281,26 +283,48 @@ def test_sources_are_told_apart_by_content_and_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_sixteen_lanes_and_restless_threads(engine: Library, tmp_path: Path) -> None:
-    """The AVX-512 code's logic, compiled for whatever vectors there are."""
+@pytest.mark.parametrize(("name", "lanes"), [("wide", 16), ("narrow", 4)])
+def test_vectors_of_other_machines(engine: Library, tmp_path: Path, name: str, lanes: int) -> None:
+    """The logic of AVX-512's and ARM64's code, compiled for whatever vectors there are."""
     if shutil.which("cmake") is None:
         pytest.skip("CMake is not installed")
+    if platform.machine().lower() not in {"x86_64", "amd64"}:
+        pytest.skip("these are built on x86-64 alone")
     configure = ["cmake", "-S", str(ROOT / "native"), "-B", str(tmp_path), "-DVSR_TESTS=ON"]
     # Unoptimised: it builds in a fraction of the time.
     configure += ["-DCMAKE_BUILD_TYPE=Debug"]
-    for command in (configure, ["cmake", "--build", str(tmp_path), "--target", "vsr_wide"]):
+    for command in (configure, ["cmake", "--build", str(tmp_path), "--target", f"vsr_{name}"]):
         subprocess.run(command, check=True, capture_output=True)
-    wide = Library("wide", next(tmp_path.rglob("libvsr_wide.so")))
-    assert wide.lanes == 16
+    other = Library(name, next(tmp_path.rglob(f"libvsr_{name}.so")))
+    assert other.lanes == lanes
     net = FdiwnInference(_awkward("fdiwn-m", 2))
     for shape in ((1, 3, 9, 70), (1, 3, 5, 131)):
         x = 255 * torch.rand(shape, generator=torch.Generator().manual_seed(5))
         with torch.inference_mode():
             expected = net(x)
         tolerance = 1e-3 * max(1.0, expected.abs().max().item() / 255)
-        assert (run(wide, net, x) - expected).abs().max().item() < tolerance
-        assert (run(wide, net, x, half=True) - expected).abs().max().item() < 1
-    # This library's threads share the picture out differently for each stage.
+        assert (run(other, net, x) - expected).abs().max().item() < tolerance
+        assert (run(other, net, x, half=True) - expected).abs().max().item() < 1
+    # The wide library's threads share the picture out differently for each stage.
     x = 255 * torch.rand((1, 3, 45, 20), generator=torch.Generator().manual_seed(6))
-    alone = run(wide, net, x, 1)
-    assert all(torch.equal(alone, run(wide, net, x, threads)) for threads in (2, 3, 5))
+    alone = run(other, net, x, 1)
+    assert all(torch.equal(alone, run(other, net, x, threads)) for threads in (2, 3, 5))
+
+
+@pytest.mark.parametrize("machine", ["aarch64", "arm64"])
+def test_arm64_takes_its_own_library(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, machine: str
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
+    monkeypatch.setattr(native, "_FOLDER", tmp_path)
+    monkeypatch.setattr(native, "_RECORD", tmp_path / "build.json")
+    (tmp_path / "build.json").write_text(
+        json.dumps({"sources": digest(ROOT / "native"), "why": ""})
+    )
+    with pytest.raises(BackendError, match="library is missing"):
+        native.find()
+    (tmp_path / "libvsr_neon.so").touch()
+    assert native.find() == ("neon", tmp_path / "libvsr_neon.so")
+    with pytest.raises(BackendError, match="AMX"):
+        native.find(bfloat16=True)

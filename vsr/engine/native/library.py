@@ -1,13 +1,14 @@
 """The compiled libraries: which ones fit this processor, and their C interface.
 
 One library is built for each instruction set, so that code compiled for one can never run in place
-of another's. Which one is loaded follows torch, which also obeys ``ATEN_CPU_CAPABILITY``. The
-library for AMX computes in bfloat16, the others in float32.
+of another's. On x86-64, which one is loaded follows torch, which also obeys
+``ATEN_CPU_CAPABILITY``. The library for AMX computes in bfloat16, the others in float32.
 """
 
 from __future__ import annotations
 
 import ctypes
+import platform
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -38,11 +39,13 @@ __all__ = [
     "problem",
 ]
 
-#: torch's name of a processor's capability -> the libraries it can run, best first.
+#: torch's name of an x86-64 processor's capability -> the libraries it can run, best first.
 INSTRUCTION_SETS: dict[str, tuple[str, ...]] = {
     "AVX512": ("avx512", "avx2"),
     "AVX2": ("avx2",),
 }
+#: Systems' names of ARM64, all of whose processors can run the library for NEON.
+_ARM64 = ("aarch64", "arm64")
 #: The library whose products are bfloat16's.
 AMX = "amx"
 _FOLDER = Path(__file__).parent
@@ -61,12 +64,7 @@ def find(*, bfloat16: bool = False) -> tuple[str, Path]:
     Raises:
         BackendError: there is none, and why.
     """
-    capability = torch.backends.cpu.get_cpu_capability()
-    wanted = INSTRUCTION_SETS.get(capability)
-    if wanted is None:
-        raise BackendError(
-            f"it needs AVX2 or AVX-512, and torch says of this processor: {capability}"
-        )
+    wanted = _for_this_processor()
     if bfloat16:
         # torch names no capability above AVX512, and tells of AMX by itself.
         if wanted[0] != "avx512" or not torch.cpu._is_amx_tile_supported():
@@ -82,6 +80,23 @@ def find(*, bfloat16: bool = False) -> tuple[str, Path]:
     raise BackendError(
         why, remedy="With a C++ compiler and CMake at hand, install the package again."
     )
+
+
+def _for_this_processor() -> tuple[str, ...]:
+    """The libraries that compute in float32 and can run here, best first.
+
+    Raises:
+        BackendError: there is none.
+    """
+    if platform.machine().lower() in _ARM64:
+        return ("neon",)
+    capability = torch.backends.cpu.get_cpu_capability()
+    wanted = INSTRUCTION_SETS.get(capability)
+    if wanted is None:
+        raise BackendError(
+            f"it needs AVX2, AVX-512 or ARM64, and torch says of this processor: {capability}"
+        )
+    return wanted
 
 
 @cache
