@@ -51,11 +51,22 @@ SLOW_ON_CPU = {"compile, graphs", "triton", "triton, graphs"}
 Network = Callable[[Tensor], Tensor]
 
 
-def training_form(scale: int, device: str) -> Network:
-    """The baseline: the network in the form it is trained in, eager."""
+def training_form(scale: int, device: str, *, tf32: bool) -> Network:
+    """The baseline: the network in the form it is trained in, eager.
+
+    Args:
+        scale, device: its own.
+        tf32: convolutions may round to eleven bits, as torch lets them unless told otherwise.
+    """
     net = Fdiwn(scale)
     net.load_state_dict(read_weights(shipped_path("fdiwn", scale)))
-    return net.to(device).eval()
+    net.to(device).eval()
+
+    def run(rgb: Tensor) -> Tensor:
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=tf32):
+            return cast(Tensor, net(rgb))
+
+    return run
 
 
 def networks(scale: int, device: str) -> dict[str, Callable[[], Network]]:
@@ -74,7 +85,8 @@ def networks(scale: int, device: str) -> dict[str, Callable[[], Network]]:
         )
 
     return {
-        "training form, float32": lambda: training_form(scale, device),
+        "training form, float32": lambda: training_form(scale, device, tf32=False),
+        "training form, TF32": lambda: training_form(scale, device, tf32=True),
         "inference form, float32": lambda: TorchBackend(plan, device, "float32"),
         "inference form, float16": lambda: TorchBackend(plan, device, half),
         "torch": backend("torch", graphs=False),
@@ -125,6 +137,9 @@ def measured(
     """A row and its result; what could not be run says why."""
     device = str(rgb.device)
     row: dict[str, Any] = {"network": name}
+    if device != "cpu":
+        gc.collect()
+        torch.cuda.empty_cache()
     try:
         network = build()
         with torch.inference_mode():
@@ -138,7 +153,8 @@ def measured(
     except (VsrError, RuntimeError) as error:
         return row | {"failed": " ".join(str(error).split())[:200]}, None
     if device != "cpu":
-        row["peak_bytes"] = torch.cuda.max_memory_allocated(device)
+        # A graph's own memory is not allocated, but reserved.
+        row["peak_bytes"] = torch.cuda.max_memory_reserved(device)
     if notes := getattr(network, "notes", []):
         row["notes"] = list(notes)
     result = result.float().cpu()
@@ -179,9 +195,6 @@ def table(
         if rows and arguments.rows is not None and name not in arguments.rows:
             continue
         row, result = measured(name, build, rgb, arguments.frames, exact)
-        gc.collect()
-        if device != "cpu":
-            torch.cuda.empty_cache()
         exact = result if exact is None else exact
         row |= {"size": size, "scale": scale}
         if "ms" in row:
@@ -223,7 +236,9 @@ def stream(size: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
             try:
                 begun, count = 0.0, 0
                 with (
-                    open_reader(name, ReadRequest(str(clip), video, color=color)) as reader,
+                    open_reader(
+                        name, ReadRequest(str(clip), video, color=color, device=device)
+                    ) as reader,
                     upscaled(reader, upscaler, pixel_format("yuv420p"), color, clocks) as items,
                 ):
                     for item in items:
@@ -286,10 +301,10 @@ def main() -> None:
         rows += table(size, arguments, found)
         print()
         rows += stream(size, arguments)
+        if device.type == "cuda":  # what has been measured is kept, whatever comes next
+            print(record.save(f"gpu-x{arguments.scale}", rows).name, flush=True)
         if arguments.profile:
             profile(size, arguments)
-    if device.type == "cuda":
-        print(record.save(f"gpu-x{arguments.scale}", rows).name)
 
 
 if __name__ == "__main__":

@@ -239,8 +239,9 @@ def settle(device: str, precision: str, compiled: str, **wishes: Any) -> TrainSe
     Args:
         device: as for :func:`train`.
         precision: ``float32``, ``bfloat16``, or ``auto``: the one the device is faster at.
-        compiled: ``on``, ``off``, or ``auto``: on a GPU; and on a CPU with a C++ compiler where the
-            network gains by it, and the run is long enough to repay the minute it takes.
+        compiled: ``on``, ``off``, or ``auto``: where there is a C++ compiler, which torch needs for
+            GPUs too, the network gains by it, and the run is long enough to repay the minute it
+            takes.
         **wishes: the other fields of :class:`TrainSettings`.
 
     Raises:
@@ -251,8 +252,7 @@ def settle(device: str, precision: str, compiled: str, **wishes: Any) -> TrainSe
         precision = "bfloat16" if _prefers_bfloat16(device) else "float32"
     compiler = any(shutil.which(name) for name in ("g++", "clang++", "c++"))
     where = torch.device(choose_device(device).device)
-    on_gpu = where.type == "cuda"
-    if compiled == "on" and not (compiler or on_gpu):
+    if compiled == "on" and not compiler:
         raise BackendError(
             "compiling the network needs a C++ compiler, and none is installed",
             remedy="Install g++ or clang++, or train with --compile off.",
@@ -264,4 +264,4 @@ def settle(device: str, precision: str, compiled: str, **wishes: Any) -> TrainSe
         return replace(settings, compiled=compiled == "on")
     recipe = recipe_for(settings.model, settings.scale)
     helps = recipe.compiling_helps(where, _dtype(settings), settings.patch)
-    return replace(settings, compiled=helps and (on_gpu or (bool(compiler) and long)))
+    return replace(settings, compiled=helps and bool(compiler) and long)

@@ -299,6 +299,16 @@ def test_a_batch_converts_with_its_own_colour() -> None:
     planes = tuple(_codes(fmt, 10, 10, seed=5, count=3))
     batch = FrameBatch(planes, fmt, 10, 10, _SD, (0, 1, 2), (1, 1, 1), Fraction(1, 25))
     assert torch.equal(batch_to_rgb(batch)[0], to_rgb(planes, fmt, _SD)[0])
+    waited = []
+
+    class _OnTheirWay:
+        def synchronize(self) -> None:
+            waited.append(1)
+
+    # Planes that somebody has moved to the CPU, with what they are awaited by.
+    late = replace(batch, ready=_OnTheirWay())
+    assert torch.equal(batch_to_rgb(late)[0], batch_to_rgb(batch)[0])
+    assert waited == [1]
 
 
 @pytest.mark.parametrize(

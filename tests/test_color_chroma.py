@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vsr.media.color import chroma
 from vsr.media.color.chroma import downsample, upsample
 from vsr.types import ChromaSite, PixelFormat, pixel_format
 
@@ -116,3 +118,20 @@ def test_nothing_subsampled_is_passed_through() -> None:
     plane = torch.rand(1, 5, 7)
     assert upsample(plane, fmt, ChromaSite.UNSPECIFIED, (5, 7)) is plane
     assert downsample(plane, fmt, ChromaSite.UNSPECIFIED) is plane
+
+
+@pytest.mark.parametrize("site", _SITES)
+@pytest.mark.parametrize("name", _FORMATS)
+@pytest.mark.parametrize("size", [(131, 347), (9, 14), (300, 64)])
+def test_repetitions_in_one_call_are_those_one_by_one(
+    name: str, site: ChromaSite, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU."""
+    fmt, (height, width) = pixel_format(name), size
+    # A view with other strides than its size suggests, as a channel of a batch is.
+    full = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(7))[:, 1] * 255
+    plain = downsample(full, fmt, site)
+    back = upsample(plain, fmt, site, size)
+    monkeypatch.setattr(chroma, "_apply", partial(chroma._apply, together=True))
+    torch.testing.assert_close(downsample(full, fmt, site), plain, rtol=0, atol=1e-4)
+    torch.testing.assert_close(upsample(plain, fmt, site, size), back, rtol=0, atol=1e-4)

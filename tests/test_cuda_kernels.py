@@ -29,7 +29,8 @@ DTYPES = [torch.float32, torch.float16]
 
 @pytest.fixture(autouse=True)
 def _no_gradients() -> object:
-    with torch.inference_mode():
+    # What kernels are held against must not round to eleven bits.
+    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         yield
 
 

@@ -200,6 +200,43 @@ def test_auto_takes_it_only_if_its_first_frame_is_right(
     monkeypatch.setattr("vsr.media.read.gpu.nvdec.unpack_semi_planar", broken)
     assert choose_reader(right)[1] == "not nvdec: its first frame failed (no such profile)"
 
+    def unknown(*_: Any) -> None:
+        raise NotImplementedError("unsupported sw_format for DLPack export")
+
+    monkeypatch.setattr("vsr.media.read.gpu.nvdec.unpack_semi_planar", unknown)
+    name, why = choose_reader(right)
+    assert (name, "unsupported sw_format" in why) == ("pyav", True)
+
+
+class _Refusing:
+    """The decoder of a card that does not know the profile."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def flush_buffers(self) -> None: ...
+
+    def decode(self, _: Any) -> list[av.VideoFrame]:
+        self.asked += 1
+        raise av.error.InvalidDataError(1, "no such profile")
+
+
+@pytest.mark.usefixtures("on_the_cpu")
+def test_a_card_that_knows_not_the_profile_is_not_asked_for_a_whole_film(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder = _Refusing()
+
+    def source(self: NvdecReader, threads: str) -> Any:
+        container, stream, _ = PyAVReader._source(self, threads)
+        return container, stream, decoder
+
+    monkeypatch.setattr(NvdecReader, "_source", source)
+    name, why = choose_reader(clip_request(tmp_path, frames=200))
+    assert name == "pyav"
+    assert "NVDEC refused the first 64 packets" in why
+    assert decoder.asked == 64
+
 
 class _Event:
     def record(self, stream: object) -> None: ...

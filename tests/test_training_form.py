@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from trunks import derived, difference, near, network, trunk_in, two_groups
 
 from vsr.models.fdiwn import CHANNELS, Variant
+from vsr.models.fdiwn_recipe import compile_blocks
 
 
 @pytest.mark.parametrize(("variant", "scale"), [("fdiwn", 2), ("fdiwn-m", 4)])
@@ -33,3 +37,24 @@ def test_half_precision_is_near(variant: Variant, scale: int, height: int, width
     assert float((ours - out).norm() / out.norm()) < 0.008
     assert difference(found, gradients) < 0.03
     near(found, gradients, relative=0.1, absolute=2e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # torch's own
+def test_blocks_compile_as_one() -> None:
+    """Eighteen compilations would be minutes each, and torch gives up after eight."""
+    net = network("fdiwn", 2).train()
+    compiled: list[int] = []
+
+    def backend(graph: torch.fx.GraphModule, _: object) -> Callable[..., Any]:
+        compiled.append(len(graph.graph.nodes))
+        return graph
+
+    h = torch.randn(2, CHANNELS, 12, 16, requires_grad=True)  # as what the head gives
+    out = net.trunk(h)
+    compile_blocks(net, backend)
+    for _ in range(2):
+        again = net.trunk(h)
+        again.mean().backward()
+        assert torch.equal(again, out)
+    assert len(compiled) == 1

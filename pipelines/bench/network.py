@@ -74,6 +74,8 @@ def candidates(model: ModelPlan, device: str) -> tuple[dict[str, Network], list[
         kind = backend_class(name)
         has = kind.dtypes(model.name, device)
         dtypes = [d for d in has if d != "bfloat16" or d == has[0]]
+        if name == "cuda-compile":  # takes minutes for each
+            dtypes = dtypes[:1]
         problem = kind.problem(device)
         if not dtypes or problem is not None:
             left_out.append(f"{name}: {problem or f'it does not run {model.name} on {device}'}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -13,7 +15,7 @@ from vsr.models.registry import load_model, model_spec
 from vsr.models.whole_frame.statistics import Statistics
 from vsr.types import ModelPlan
 
-__all__ = ["TorchBackend"]
+__all__ = ["TorchBackend", "exact_convolutions"]
 
 # bf16 costs 0.02-0.04 dB and is a choice to make knowingly; fp16 costs nothing measurable because
 # statistics stay float32, but torch is slow at it on CPUs.
@@ -30,6 +32,8 @@ class TorchBackend:
             model.name, model.scale, model.weights, device=self.device, dtype=getattr(torch, dtype)
         )
         self._model: Callable[..., torch.Tensor] = self._loaded
+        if self.device.type == "cuda":
+            self._model = exact_convolutions(self._loaded)
         self.scale = model.scale
         self.weights_sha256 = self._loaded.weights_sha256
 
@@ -70,3 +74,25 @@ class TorchBackend:
                 if "DefaultCPUAllocator" in str(error):
                     raise
                 raise BackendError(f"{self.device} failed on a batch of {size}: {error}") from error
+
+
+def exact_convolutions(work: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """``work`` with cuDNN held to what results may depend on.
+
+    TF32, which torch allows unless told otherwise, would round the picture to eleven bits in head
+    and tail. Algorithms chosen by timing may differ from run to run, and so would the frames.
+    """
+
+    def exact(*inputs: Any) -> torch.Tensor:
+        with _cudnn():
+            return work(*inputs)
+
+    return exact
+
+
+@contextmanager
+def _cudnn() -> Iterator[None]:
+    with torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    ):
+        yield

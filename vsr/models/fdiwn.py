@@ -32,7 +32,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - what everybody calls it
 from torch import Tensor, nn
 
-__all__ = ["CHANNELS", "MEAN_RGB", "SCALES", "Fdiwn", "Variant", "group_order"]
+__all__ = ["CHANNELS", "MEAN_RGB", "SCALES", "Fdiwn", "Variant", "Wdib", "group_order"]
 
 #: Feature channels throughout the network.
 CHANNELS = 24

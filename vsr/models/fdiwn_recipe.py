@@ -5,7 +5,7 @@ The training loop takes any ``nn.Module``; everything that knows FDIWN's layers 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vsr.errors import ModelError
 from vsr.models.bicubic import resize_matrix
-from vsr.models.fdiwn import CHANNELS, MEAN_RGB, SCALES, Fdiwn, Variant
+from vsr.models.fdiwn import CHANNELS, MEAN_RGB, SCALES, Fdiwn, Variant, Wdib
 from vsr.models.training.trunk import TrainingTrunk, native_problem
 from vsr.models.trunk_native import NAMES
 
@@ -21,6 +21,7 @@ __all__ = [
     "PICTURE_RATE",
     "arrange",
     "build",
+    "compile_blocks",
     "compiling_helps",
     "how_it_runs",
     "initialise_as_bicubic",
@@ -171,14 +172,21 @@ def parameter_groups(net: nn.Module) -> list[dict[str, Any]]:
 def arrange(net: Fdiwn, device: torch.device, *, compiled: bool) -> None:
     """Arrange in place for speed; compiled, for one shape of batch.
 
-    Compiled is the whole network on a GPU, replayed as CUDA graphs. On a CPU the trunk is arranged,
-    and where it is torch's its blocks are compiled: they have the same code, so that eighteen
-    compile as one.
+    On a CPU the trunk is arranged. Compiled are its blocks, wherever it is torch's: they have the
+    same code, so that all compile as one. The whole network would be 42,000 operations, forward
+    and backward, whose tracing alone takes minutes.
     """
     if device.type != "cuda":
         net.trunk = TrainingTrunk(net, compiled=compiled)  # type: ignore[method-assign]
     elif compiled:
-        net.compile(mode="reduce-overhead", dynamic=False)
+        compile_blocks(net)
+
+
+def compile_blocks(net: Fdiwn, backend: str | Callable[..., Any] = "inductor") -> None:
+    """Compile the blocks of the form it is trained in, in place, for one shape of batch."""
+    for block in net.modules():
+        if isinstance(block, Wdib):
+            block.compile(dynamic=False, backend=backend)
 
 
 def compiling_helps(device: torch.device, dtype: torch.dtype, patch: int) -> bool:

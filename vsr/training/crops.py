@@ -72,17 +72,22 @@ class Crops:
             for n in self._sizes[image].T
         )
         turned = rng.integers(0, 2, (3, self._batch))
-        pick = torch.from_numpy(rng.random(self._batch)).to(self.device)
-        facts = torch.cat([self._table[image].T, torch.from_numpy(np.stack([y, x]))])
-        facts = facts.to(self.device)
+        pick = self._sent(torch.from_numpy(rng.random(self._batch)))
+        facts = self._sent(torch.cat([self._table[image].T, torch.from_numpy(np.stack([y, x]))]))
         if self._detail > 1:
             facts = self._choose(facts, pick)
         lr_first, lr_width, hr_first, hr_width, row, column = facts
-        turns = torch.from_numpy(turned).to(self.device)
+        turns = self._sent(torch.from_numpy(turned))
         s = self._scale
         lr = _gather(self._lr, lr_first, lr_width, row, column, turns, self._lr_grid)
         hr = _gather(self._hr, hr_first, hr_width, row * s, column * s, turns, self._hr_grid)
         return lr, hr
+
+    def _sent(self, values: Tensor) -> Tensor:
+        """``values`` on the device; from other than page-locked memory a copy would wait for it."""
+        if self.device.type == "cpu":
+            return values
+        return values.pin_memory().to(self.device, non_blocking=True)
 
     def _choose(self, facts: Tensor, pick: Tensor) -> Tensor:
         """Of ``detail`` places each, one, by the mean step between neighbours' greens."""

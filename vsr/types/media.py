@@ -360,6 +360,18 @@ class FrameBatch:
     def __len__(self) -> int:
         return len(self.pts)
 
+    def wait(self) -> None:
+        """Whatever reads the planes from here on, reads them filled.
+
+        On a CUDA device the current stream waits, not the caller.
+        """
+        if self.ready is None:
+            return
+        if self.planes[0].is_cuda:
+            torch.cuda.current_stream(self.planes[0].device).wait_event(self.ready)
+        else:
+            self.ready.synchronize()
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SidePacket:

@@ -126,8 +126,8 @@ def _option(section: str, *names: str, **settings: Any) -> Callable[[F], F]:
 )  # fmt: skip
 @_option(
     _MACHINE, "--compile", "compiled", type=click.Choice(["auto", "on", "off"]), default="auto",
-    help="auto: on a GPU; on a CPU, where it has no C++ of its own for the trunk, for runs of 500 "
-    "steps or 10 minutes and more.",
+    help="auto: on a GPU, and on a CPU that has no C++ of its own for the trunk, for runs of 500 "
+    "steps or 10 minutes and more, where there is a C++ compiler.",
 )  # fmt: skip
 @json_option("One JSON object per line on stdout instead of bar and report.")
 def train(

@@ -7,6 +7,7 @@ input and output at fixed places, and replayed from then on.
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol
@@ -24,6 +25,8 @@ _WARM_UP = 2
 #: Shapes that are kept. A run has one frame size and a full batch; a few more serve what is left
 #: of batches and whoever works on several files.
 _MOST_SHAPES = 4
+#: One recording at a time in a process.
+_RECORDING = threading.Lock()
 
 
 class Recording(Protocol):
@@ -188,6 +191,18 @@ class CudaRecorder:
 
     def record(self, work: Work, source: Tensor) -> Recording:
         """See :class:`Recorder`."""
+        # torch waits for the whole device before it records, and that breaks another's recording.
+        with _RECORDING:
+            try:
+                return self._record(work, source)
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError:
+                # Whoever else waited for the device just then has hardly planned to do it again.
+                return self._record(work, source)
+
+    @staticmethod
+    def _record(work: Work, source: Tensor) -> Recording:
         # torch leaves the recording stream current if recording fails; the outer context does not.
         with torch.cuda.stream(torch.cuda.current_stream(source.device)):
             graph = torch.cuda.CUDAGraph()

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -104,7 +104,10 @@ class CudaLayer:
 
     def event(self, stream: torch.cuda.Stream) -> torch.cuda.Event:
         """See the protocol."""
-        return cast("torch.cuda.Event", stream.record_event())
+        # Whoever waits sleeps: encoders want the core.
+        made = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+        made.record(stream)
+        return made
 
 
 class Ready:

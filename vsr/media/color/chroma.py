@@ -22,6 +22,7 @@ follows ``torch.set_float32_matmul_precision``, so who lowers that (TF32) rounds
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -129,32 +130,65 @@ class _Piece:
     in_step: int = 0
 
 
-def _apply(x: Tensor, pieces: tuple[_Piece, ...], *, horizontal: bool) -> Tensor:
-    """The linear map made of ``pieces`` along the last axis or the one before it."""
+def _apply(
+    x: Tensor, pieces: tuple[_Piece, ...], *, horizontal: bool, together: bool | None = None
+) -> Tensor:
+    """The linear map made of ``pieces`` along the last axis or the one before it.
+
+    Args:
+        x: ``(..., H, W)``.
+        pieces: of the map; none leave ``x`` as it is.
+        horizontal: along the last axis.
+        together: do a piece's repetitions in one call; by default where ``x`` is on a GPU, whose
+            launches would take longer than the products.
+    """
     if not pieces:
         return x
-    last = pieces[-1]
-    outputs = last.out + last.weights.shape[0]
+    outputs = pieces[-1].out + pieces[-1].weights.shape[0]
     *batch, height, width = x.shape
-    if horizontal:
-        rows = x.reshape(-1, width)
-        result = x.new_empty((rows.shape[0], outputs))
+    together = x.is_cuda if together is None else together
+    images = x.reshape(1, -1, width) if horizontal else x.reshape(-1, height, width)
+    lines = images.shape[1] if horizontal else outputs
+    results = x.new_empty((len(images), lines, outputs if horizontal else width))
+    for image, result in zip(images, results, strict=True):
         for piece in pieces:
-            weights = piece.weights.t()
-            inputs, outs = weights.shape
-            for i in range(piece.repeat):
-                begin, out = piece.first + i * piece.in_step, piece.out + i * piece.out_step
-                torch.mm(rows[:, begin : begin + inputs], weights, out=result[:, out : out + outs])
-        return result.view(*batch, height, outputs)
-    images = x.reshape(-1, height, width)
-    result = x.new_empty((images.shape[0], outputs, width))
-    for piece in pieces:
-        outs, inputs = piece.weights.shape
-        for i in range(piece.repeat):
-            begin, out = piece.first + i * piece.in_step, piece.out + i * piece.out_step
-            for image, target in zip(images, result, strict=True):
-                torch.mm(piece.weights, image[begin : begin + inputs], out=target[out : out + outs])
-    return result.view(*batch, outputs, width)
+            for inputs, target in _windows(piece, image, result, horizontal, together):
+                weights = piece.weights.t() if horizontal else piece.weights
+                factors = (inputs, weights) if horizontal else (weights, inputs)
+                if together:
+                    torch.bmm(*(f.expand(len(target), -1, -1) for f in factors), out=target)
+                else:
+                    torch.mm(*factors, out=target)
+    return results.view(*batch, height if horizontal else outputs, results.shape[2])
+
+
+def _windows(
+    piece: _Piece, image: Tensor, result: Tensor, horizontal: bool, together: bool
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Views of what a piece reads and writes, for each repetition; or for all, then 3-D."""
+    outs, inputs = piece.weights.shape
+    axis = 1 if horizontal else 0
+    if together:
+        yield tuple(  # type: ignore[misc]
+            _repeated(t, axis, begin, size, step, piece.repeat)
+            for t, begin, size, step in (
+                (image, piece.first, inputs, piece.in_step),
+                (result, piece.out, outs, piece.out_step),
+            )
+        )
+        return
+    for i in range(piece.repeat):
+        begin, out = piece.first + i * piece.in_step, piece.out + i * piece.out_step
+        yield image.narrow(axis, begin, inputs), result.narrow(axis, out, outs)
+
+
+def _repeated(x: Tensor, axis: int, begin: int, size: int, step: int, repeat: int) -> Tensor:
+    """``(repeat, ...)``: ``x`` from ``begin``, ``begin + step`` and so on, ``size`` each."""
+    shape, stride = list(x.shape), x.stride()
+    shape[axis] = size
+    along = stride[axis]
+    at = x.storage_offset() + begin * along
+    return x.as_strided((repeat, *shape), (step * along, *stride), at)
 
 
 @lru_cache(maxsize=64)

@@ -122,8 +122,7 @@ def from_rgb(
 
 def batch_to_rgb(batch: FrameBatch) -> tuple[Tensor, Tensor | None]:
     """:func:`to_rgb` of a batch; on a CUDA device the current stream waits for its planes."""
-    if batch.ready is not None:
-        torch.cuda.current_stream(batch.planes[0].device).wait_event(batch.ready)
+    batch.wait()
     return to_rgb(batch.planes, batch.format, batch.color)
 
 

@@ -70,8 +70,9 @@ def _first_frame_problem(name: str, request: ReadRequest) -> str | None:
     """
     try:
         here = _first(name, request)
-    except VsrError as error:
-        return f"its first frame failed ({error.what})"
+    except (VsrError, RuntimeError, ValueError, TypeError) as error:
+        # PyAV and torch say with these what a card, a profile or their interfaces lack.
+        return f"its first frame failed ({getattr(error, 'what', error)})"
     there = _first(AUTO_ORDER[-1], request)
     if here is None or there is None or here.pts != there.pts:
         return "its first frame is another one than the CPU's"

@@ -163,8 +163,7 @@ def scenes(batches: Iterable[FrameBatch]) -> Iterator[Scene]:
 
 def _thumbnails(batch: FrameBatch) -> Iterator[tuple[Tensor, ...]]:
     """Each frame's planes but alpha, averaged down, in codes of 8 bits."""
-    if batch.ready is not None:
-        torch.cuda.current_stream(batch.planes[0].device).wait_event(batch.ready)
+    batch.wait()
     color_planes = batch.planes[: len(batch.planes) - batch.format.alpha]
     scale = 255 / ((1 << batch.format.bits) - 1)
     for index in range(len(batch)):

@@ -14,12 +14,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from vsr.engine.cuda.kernels.grid import FLAT, LAUNCH
+from vsr.engine.cuda.kernels.grid import FLAT, SMALL
 from vsr.engine.cuda.kernels.moments import frame_moments
 
 __all__ = ["CoefficientWeights", "GateWeights", "coefficient", "gate", "gated"]
 
-_AT_A_TIME = tl.constexpr(64)
+_AT_A_TIME = tl.constexpr(128)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,7 +100,7 @@ def gate(parts: Tensor, weights: GateWeights) -> Tensor:
     gates = parts.new_empty((frames, 2, FLAT))
     _gate_kernel[(frames,)](
         parts, programs, weights.slope, weights.offset, weights.by_mean, weights.eps, gates,
-        **LAUNCH,
+        **SMALL,
     )  # fmt: skip
     return gates
 
@@ -111,6 +111,6 @@ def coefficient(parts: Tensor, weights: CoefficientWeights) -> Tensor:
     factors = torch.empty((frames, FLAT), dtype=torch.float32, device=parts.device)
     _coefficient_kernel[(frames,)](
         parts, programs, weights.squeeze, weights.squeeze_bias, weights.excite,
-        weights.excite_bias, weights.least, factors, **LAUNCH,
+        weights.excite_bias, weights.least, factors, **SMALL,
     )  # fmt: skip
     return factors

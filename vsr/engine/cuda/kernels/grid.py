@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["FLAT", "LAUNCH", "MAP", "TILE", "Share", "share"]
+__all__ = ["FLAT", "LAUNCH", "MAP", "SMALL", "TILE", "Share", "share"]
 
 #: Pixels of a tile: two blocks of the 64 rows that a Hopper tensor core multiplies at a time.
 TILE = 128
@@ -19,6 +19,8 @@ _MOST_PROGRAMS = 528
 #: pipelining the loop over tiles as well would take the shared memory that they need for that.
 #: Multiply-adds may be fused, as cuDNN does.
 LAUNCH = {"num_warps": 4, "num_stages": 1, "enable_fp_fusion": True}
+#: Of launches of one program a frame, which has a multiprocessor to itself.
+SMALL = LAUNCH | {"num_warps": 8}
 
 
 @dataclass(frozen=True, slots=True)

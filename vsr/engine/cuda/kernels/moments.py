@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from vsr.engine.cuda.kernels.grid import FLAT, LAUNCH, TILE, Share, share
+from vsr.engine.cuda.kernels.grid import FLAT, LAUNCH, SMALL, TILE, Share, share
 
 __all__ = [
     "frame_moments",
@@ -28,7 +28,7 @@ __all__ = [
 #: Rows of a part: mean, sum of squared deviations, count.
 _ROWS = 3
 #: Parts that are read at a time.
-_AT_A_TIME = 64
+_AT_A_TIME = 128
 
 
 @triton.jit
@@ -65,17 +65,19 @@ def frame_moments(parts, frame, programs, ROWS: tl.constexpr):
     """Mean and population variance, ``(32,)`` each, from a frame's parts."""
     column = tl.arange(0, 32)
     begin = parts + frame * programs * 96
-    count = 0.0
-    total = tl.zeros([32], tl.float32)
+    # Rows are added up last: a sum across them waits for all warps.
+    counts = tl.zeros([ROWS], tl.float32)
+    totals = tl.zeros([ROWS, 32], tl.float32)
     for first in range(0, programs, ROWS):
         row = first + tl.arange(0, ROWS)
         there = row < programs
         n = tl.load(begin + row * 96 + 64, mask=there, other=0.0)
         mean = tl.load(begin + row[:, None] * 96 + column[None, :], mask=there[:, None], other=0.0)
-        count += tl.sum(n, 0)
-        total += tl.sum(n[:, None] * mean, 0)
-    whole = total / count
-    squares = tl.zeros([32], tl.float32)
+        counts += n
+        totals += n[:, None] * mean
+    count = tl.sum(counts, 0)
+    whole = tl.sum(totals, 0) / count
+    squares = tl.zeros([ROWS, 32], tl.float32)
     for first in range(0, programs, ROWS):
         row = first + tl.arange(0, ROWS)
         there = row < programs
@@ -84,8 +86,8 @@ def frame_moments(parts, frame, programs, ROWS: tl.constexpr):
         mean = tl.load(at, mask=there[:, None], other=0.0)
         inside = tl.load(at + 32, mask=there[:, None], other=0.0)
         off = mean - whole[None, :]
-        squares += tl.sum(inside + n[:, None] * off * off, 0)
-    return whole, squares / count
+        squares += inside + n[:, None] * off * off
+    return whole, tl.sum(squares, 0) / count
 
 
 @triton.jit(do_not_specialize=["pixels", "tiles", "each", "programs"])
@@ -150,6 +152,6 @@ def statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     parts = moments(x)
     mean, variance = x.new_empty((2, frames, channels), dtype=torch.float32)
     _statistics_kernel[(frames,)](
-        parts, mean, variance, parts.shape[1], CHANNELS=channels, ROWS=_AT_A_TIME, **LAUNCH
+        parts, mean, variance, parts.shape[1], CHANNELS=channels, ROWS=_AT_A_TIME, **SMALL
     )
     return mean, variance

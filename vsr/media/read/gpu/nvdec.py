@@ -21,7 +21,7 @@ from av.container import InputContainer
 from av.video.codeccontext import VideoCodecContext
 from torch.utils.dlpack import from_dlpack
 
-from vsr.errors import BackendError
+from vsr.errors import BackendError, DecodeError
 from vsr.media.av_errors import av_errors
 from vsr.media.read.gpu.semi_planar import unpack_semi_planar
 from vsr.media.read.pyav_reader import PyAVReader
@@ -34,6 +34,10 @@ __all__ = ["DeviceStorage", "NvdecReader"]
 # Codec -> bit depths. Which of them a card has is found by trying.
 _DEPTHS = {"h264": (8,), "hevc": (8, 10, 12), "vp9": (8, 10, 12), "av1": (8, 10)}
 
+#: Packets without a frame after which a card is taken not to know the profile; a whole file of
+#: them would be read else.
+_MOST_REFUSED = 64
+
 
 class NvdecReader(PyAVReader):
     """See :class:`vsr.media.read.reader.Reader`; batches are on ``request.device``.
@@ -43,6 +47,7 @@ class NvdecReader(PyAVReader):
     """
 
     exact: ClassVar[bool] = True
+    _refused_first, _given = 0, False
 
     @classmethod
     def available(cls) -> str | None:
@@ -94,6 +99,23 @@ class NvdecReader(PyAVReader):
                 remedy="Use --reader pyav.",
             )
         return container, stream, decoder
+
+    def _decode(
+        self,
+        packet: av.Packet[av.VideoStream],
+        decoder: VideoCodecContext,
+        after: int | None = None,
+    ) -> list[av.VideoFrame] | None:
+        frames = super()._decode(packet, decoder, after)
+        self._refused_first = 0 if self._given else self._refused_first + (frames is None)
+        self._given = self._given or bool(frames)
+        if self._refused_first >= _MOST_REFUSED:
+            raise DecodeError(
+                f"NVDEC refused the first {_MOST_REFUSED} packets",
+                where=self._request.path,
+                remedy="Use --reader pyav.",
+            )
+        return frames
 
     def _storage(self) -> Storage:
         return DeviceStorage(self._request)
