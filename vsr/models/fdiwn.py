@@ -249,6 +249,7 @@ class Wdib(nn.Module):
         self.attention = ShuffleAttention(c)
 
     def forward(self, x: Tensor) -> Tensor:
+        """``(N, C, H, W)`` to the same shape."""
         p_distilled, p_rest = F.leaky_relu(self.wirw1(x), 0.05).chunk(2, 1)
         a = self.wcrw1(p_rest)
         b1 = self.coefficient_a1(a) * a + x
