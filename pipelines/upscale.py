@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
+from difflib import get_close_matches
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -168,6 +169,14 @@ def plan_upscale(
     given = {name: value for name, value in wishes.items() if value is not None}
     if isinstance(given.get("weights"), Path):
         given["weights"] = str(given["weights"].absolute())
+    unknown = given.keys() - {field.name for field in fields(Request)}
+    if unknown:
+        name = min(unknown)
+        near = get_close_matches(name, [*where, *(field.name for field in fields(Request))], 1)
+        raise UsageError(
+            f"there is no option {name!r}",
+            remedy=f"Did you mean {near[0]!r}?" if near else "help(vsr.upscale) lists them.",
+        )
     request = Request(source=source, destination=destination, **given)
     if end is not None and end <= (start or 0):
         raise UsageError(

@@ -18,7 +18,7 @@ from pipelines.events import Event, Progress
 from pipelines.predict import predict
 from pipelines.upscale import plan_upscale, run_upscale, upscale
 from vsr.engine.upscaler import Upscaler
-from vsr.errors import InputError, ModelError, OutputError, StrictError
+from vsr.errors import InputError, ModelError, OutputError, StrictError, UsageError
 from vsr.types import FrameBatch
 
 MILLISECOND = Fraction(1, 1000)
@@ -155,6 +155,9 @@ def test_refusals_come_before_any_work(tmp_path: Path) -> None:
         upscale(clip.path, clip.path, 2, model="bicubic", overwrite=True)
     with pytest.raises(ModelError, match="fdwin"):
         upscale(clip.path, tmp_path / "out.mkv", 2, model="fdwin")
+    with pytest.raises(UsageError, match="no option 'overwrit'") as caught:
+        upscale(clip.path, tmp_path / "out.mkv", overwrit=True)
+    assert caught.value.remedy == "Did you mean 'overwrite'?"
     with pytest.raises(InputError, match="no such file"):
         upscale(tmp_path / "missing.mp4", tmp_path / "out.mkv")
     assert leftovers(tmp_path, "in.mkv", "there.mp4") == []
@@ -180,6 +183,16 @@ def test_tensors_go_through_the_same_network() -> None:
     larger = vsr.Upscaler(scale=2, model="bicubic")(rgb)
     assert larger.shape == (2, 3, 40, 48)
     assert larger.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("shape", "remedy"),
+    [((3, 20, 24), "frame[None]"), ((1, 1, 20, 24), ""), ((1, 0, 20, 24), ""), ((1, 3, 0, 24), "")],
+)
+def test_tensors_of_another_shape_are_an_error(shape: tuple[int, ...], remedy: str) -> None:
+    with pytest.raises(UsageError, match=r"must be \(N, 3, H, W\), not") as caught:
+        vsr.Upscaler(scale=2, model="bicubic")(torch.rand(shape))
+    assert remedy in caught.value.remedy
 
 
 def test_frames_carry_a_decided_colour(tmp_path: Path) -> None:

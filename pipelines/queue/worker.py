@@ -133,7 +133,7 @@ class _Worker:
             self._say("the result was complete before the run was cut off")
             return Finished(plan.destination, None)
         if self._earlier is not None and not plan.overwrite:
-            remedy = "Choose another name, or allow overwriting."
+            remedy = "Choose another name, or allow overwriting (-y, overwrite=True)."
             return Failed(
                 "OutputError",
                 "the file already exists",

@@ -48,6 +48,9 @@ def main() -> NoReturn:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # File names need not be text in the terminal's encoding; printing them must not fail.
         sys.stdout.reconfigure(errors="backslashreplace")
+    # torch's threads wait for each other in a loop otherwise. Where other programs want the cores
+    # too, they then wait for whoever is not running: up to a hundred times as long on small frames.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _end(run(sys.argv[1:]))
 
 
@@ -84,7 +87,7 @@ def run(arguments: Sequence[str]) -> int:
     except BaseException as error:  # noqa: BLE001 - the outermost frame: nobody else would report it
         code = _code(error)
         try:
-            _report(error, code, context)
+            _report(error, code, context, json=_speaks_json(error, context, arguments))
         except BrokenPipeError:
             # Ctrl-C ends whoever reads the output, too.
             _discard_output()
@@ -106,12 +109,20 @@ def _code(error: BaseException) -> int:
     return exit_code(error)
 
 
-def _report(error: BaseException, code: int, context: click.Context | None) -> None:
+def _speaks_json(
+    error: BaseException, context: click.Context | None, arguments: Sequence[str]
+) -> bool:
+    # Where the arguments themselves are wrong, nobody has come to read this one.
+    unread = isinstance(error, click.UsageError) and "--json" in arguments
+    return unread or wants_json(context)
+
+
+def _report(error: BaseException, code: int, context: click.Context | None, *, json: bool) -> None:
     debug = wants_debug(context)
     if debug:
         echo("".join(traceback.format_exception(error)), err=True)
     what, where, remedy = _explain(error, debug)
-    if wants_json(context):
+    if json:
         echo_json(
             {
                 "event": "error",

@@ -17,6 +17,7 @@ from vsr.engine.cuda.streams import CudaLayer, Pipeline, Ready
 from vsr.engine.device import choose_device
 from vsr.engine.fitting import Fitting, out_of_memory
 from vsr.engine.modes import Passes, effect_of_tiles
+from vsr.errors import UsageError
 from vsr.media.color import batch_to_rgb, from_rgb
 from vsr.models.bicubic import Bicubic
 from vsr.types import (
@@ -128,9 +129,17 @@ class Upscaler:
 
         Raises:
             OutOfMemoryError: the device has no room for a tile of a frame.
+            UsageError: a tensor of another shape.
         """
         if isinstance(frames, FrameBatch):
             return self.upscale(frames, frames.format, frames.color)
+        if frames.dim() != 4 or frames.shape[1] != 3 or 0 in frames.shape[2:]:
+            said = "x".join(str(n) for n in frames.shape)
+            one = frames.dim() == 3 and frames.shape[0] == 3
+            raise UsageError(
+                f"frames must be (N, 3, H, W), not {said}",
+                remedy="Of a single frame, pass frame[None]." if one else "",
+            )
 
         def enlarge(first: int, end: int, side: int | None) -> torch.Tensor:
             with self._room(frames.shape):

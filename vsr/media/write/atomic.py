@@ -121,7 +121,7 @@ def _exists(destination: str) -> OutputError:
     return OutputError(
         "the file already exists",
         where=destination,
-        remedy="Choose another name, or allow overwriting.",
+        remedy="Choose another name, or allow overwriting (-y, overwrite=True).",
     )
 
 

@@ -137,7 +137,7 @@ class PictureSet:
             raise OutputError(
                 f"{sorted(taken)[0]} already exists there",
                 where=self._where,
-                remedy="Choose another name, or allow overwriting.",
+                remedy="Choose another name, or allow overwriting (-y, overwrite=True).",
             )
 
     def _rename_folder(self) -> None:
