@@ -137,6 +137,7 @@ def test_wrong_usage(
     assert err.startswith("error: ")
     assert message in err
     assert "-h` lists what there is." in err
+    assert ("./ before it" in err) == ("No such option" in err)
     assert "--json" not in arguments or json.loads(out)["exit_code"] == 2
 
 

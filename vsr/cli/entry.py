@@ -148,7 +148,10 @@ def _explain(error: BaseException, debug: bool) -> tuple[str, str, str]:
         return error.what, error.where, error.remedy
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx is not None else "vsr"
-        return error.format_message(), "", f"`{path} -h` lists what there is."
+        hint = f"`{path} -h` lists what there is."
+        if isinstance(error, click.NoSuchOption):
+            hint += " A file whose name begins with a dash takes ./ before it."
+        return error.format_message(), "", hint
     if isinstance(error, click.ClickException):
         return error.format_message(), "", ""
     if isinstance(error, KeyboardInterrupt):

@@ -93,6 +93,11 @@ def video_stream(container: InputContainer, index: int) -> av.VideoStream:
 
 
 def _check_file(path: str) -> None:
+    if path == "-":
+        raise InputError(
+            "pipes cannot be read: a file is looked at before it is read through",
+            remedy="Save it first. A file of that name is ./-",
+        )
     try:
         size = Path(path).stat().st_size
     except OSError as error:
