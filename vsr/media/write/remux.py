@@ -45,7 +45,13 @@ class Tally:
     first: Fraction | None = None
 
     def add(self, packet: Packet[Any]) -> None:
-        """Count a packet that is about to be written."""
+        """Count a packet that is about to be written.
+
+        One without data is not counted, as no reader gives it back: FFmpeg's FLAC encoder ends
+        with such a packet, which only hands the muxer the final header as side data.
+        """
+        if packet.size == 0:
+            return
         if self.packets == 0 and packet.pts is not None:
             self.first = packet.pts * packet.time_base
         self.packets += 1
