@@ -274,6 +274,11 @@ def _delayed(
     if action.codec not in AUDIO_IDS:
         return None
     context: Any = source.codec_context
+    if action.codec == "aac" and not context.extradata:
+        # ADTS, which says in its packets what Matroska has in its header. FFmpeg's reader makes
+        # up settings for the template (AAC-LTP), so that the muxer reserves no room for the
+        # right ones, and when it knows those, writes them over the tracks that follow.
+        return None
     with audio_template(
         action.codec, context.sample_rate, context.layout.nb_channels, context.extradata, delay
     ) as template:
