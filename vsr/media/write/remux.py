@@ -125,8 +125,12 @@ class CopyLane:
         self._early = 0
 
     def take(self, packet: Packet[Any]) -> Iterator[Packet[Any]]:
-        """The packet itself, or nothing if it is empty (a flush) or lies too early."""
+        """The packet itself, or nothing if it is empty (a flush, a pause) or lies too early."""
         if packet.size == 0:
+            return
+        if self.action.codec == "mov_text" and is_pause(packet, "subtitle"):
+            # The muxer makes one wherever a text ends; the source's would lie there as well,
+            # with no time left to last.
             return
         shift = shift_ticks(self._shift, packet.time_base)
         pts, dts = self._times(packet)
