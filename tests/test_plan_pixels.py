@@ -7,7 +7,7 @@ from fractions import Fraction
 import pytest
 from media_factory import media, plan_for, video, why
 
-from vsr.errors import OutputError, UsageError
+from vsr.errors import OutputError, StrictError, UsageError
 from vsr.preset import Preset
 
 
@@ -83,6 +83,11 @@ def test_formats_and_depths_asked_for() -> None:
         ({"width": 1920, "height": 1080, "average_rate": Fraction(60)}, "o.mp4", "h264"),
         ({"width": 1920, "height": 1080, "average_rate": Fraction(120)}, "o.mp4", "hevc"),
         ({"fmt": "yuv444p12le"}, "o.webm", "vp9"),
+        # Alpha is worth more than bits.
+        ({"fmt": "yuva444p10le"}, "o.webm", "vp9"),
+        ({"fmt": "yuva420p10le", "codec": "vp9"}, "o.mkv", "vp9"),
+        ({"fmt": "yuva444p12le", "codec": "prores"}, "o.mov", "prores"),
+        ({"fmt": "yuv444p12le", "codec": "prores"}, "o.mkv", "prores"),
     ],
 )
 def test_the_codec_that_suits_container_and_source(
@@ -126,3 +131,16 @@ def test_the_source_keeps_its_codec_where_it_can(
     codec: str, destination: str, expected: str
 ) -> None:
     assert plan_for(media(video(codec=codec)), destination=destination).encode.name == expected
+
+
+def test_prores_4444_stays_prores_and_says_what_becomes_of_its_bits() -> None:
+    """Its decoder gives 12 bits, whatever there were; how many, nothing says."""
+    info = media(video(fmt="yuva444p12le", codec="prores"))
+    plan = plan_for(info, "o.mov")
+    assert plan.encode.format.name == "yuva444p10le"
+    assert "4444 is decoded to 12 bits and kept at 10" in why(plan, "codec")
+    assert [lost.split(".")[0] for lost in plan.given_up] == [
+        "bit depth: 12 bits become 10 in prores"
+    ]
+    with pytest.raises(StrictError, match="12 bits become 10"):
+        plan_for(info, "o.mov", strict=True)

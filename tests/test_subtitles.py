@@ -156,6 +156,24 @@ def test_texts_out_of_order_are_moved_and_said(tmp_path: Path) -> None:
     assert [t for _, _, t in _read(tmp_path / "out.webm")] == ["Two\nlines, with commas", "Hello"]
 
 
+def test_copied_texts_of_mp4_have_their_pauses_once(tmp_path: Path) -> None:
+    def samples(path: Path) -> list[tuple[Fraction, Fraction, bytes]]:
+        with av.open(str(path)) as file:
+            return [
+                (p.pts * p.time_base, p.duration * p.time_base, bytes(p))
+                for p in file.demux(subtitles=0)
+                if p.size and p.pts is not None and p.duration is not None
+            ]
+
+    clip = make_clip(tmp_path / "in.mp4", subtitles=_LINES, subtitle_codec="mov_text")
+    old = samples(clip.path)
+    assert [len(data) > 2 for _, _, data in old] == [False, True, False, True, False, True]
+    plan = write_plan(clip.path, tmp_path / "out.mp4")
+    assert plan.streams[0].action == "copy"
+    run(plan)
+    assert samples(tmp_path / "out.mp4") == old
+
+
 @pytest.mark.parametrize(
     ("box", "target"), [("mkv", "subrip"), ("mkv", "ass"), ("mp4", "mov_text")]
 )

@@ -171,3 +171,28 @@ def test_alpha_is_upscaled_where_the_codec_carries_it(tmp_path: Path) -> None:
 
     lossy = upscale(source, tmp_path / "result.mp4", 2, model="bicubic", codec="h264")
     assert any("alpha" in sentence for sentence in lossy.given_up)
+
+
+def test_alpha_of_prores_is_kept_without_being_asked_for(tmp_path: Path) -> None:
+    source, result = tmp_path / "alpha.mov", tmp_path / "result.mov"
+    height = width = 64
+    grey = np.full((height, width), 512, np.uint16)
+    mask = np.zeros((height, width), np.uint16)
+    mask[:, width // 2 :] = 1023
+    with av.open(str(source), "w") as out:
+        stream = out.add_stream("prores_ks", rate=25)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuva444p10le"
+        frame = video_frame([grey, grey, grey, mask], "yuva444p10le")
+        frame.pts, frame.time_base = 0, Fraction(1, 25)
+        out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    upscale(source, result, 2, model="bicubic")
+    with av.open(str(result)) as container:
+        context = container.streams.video[0].codec_context
+        assert (context.name, context.codec_tag) == ("prores", "ap4h")
+        (large,) = container.decode(video=0)
+        assert large.format.name == "yuva444p12le"
+        alpha = planes_of(large)[3]
+    assert alpha.shape == (2 * height, 2 * width)
+    assert (alpha[:, : width - 4] == 0).all()
+    assert (alpha[:, width + 4 :] == 4095).all()

@@ -249,6 +249,7 @@ class _Prober:
             dynamic_hdr=bool(
                 kinds & {SideDataType.DYNAMIC_HDR_PLUS, SideDataType.DYNAMIC_HDR_VIVID}
             ),
+            side_data=tuple(sorted(kind.name.lower() for kind in kinds)),
         )
 
     def _estimate(self, stream: av.VideoStream, rate: Fraction | None) -> int | None:

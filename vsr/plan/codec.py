@@ -8,7 +8,7 @@ from fractions import Fraction
 from vsr.errors import OutputError, UsageError
 from vsr.plan.color import is_hdr
 from vsr.plan.notes import Notes
-from vsr.plan.pixels import bits_lost
+from vsr.plan.pixels import bits_lost, formats_of
 from vsr.preset.find import nearest
 from vsr.types import CodecSpec, ContainerSpec, VideoStreamInfo
 
@@ -181,24 +181,35 @@ def _automatic(
 ) -> CodecSpec:
     # Nothing about the file changes that need not: the source's own codec first.
     own = next((s for s in codecs.values() if s.codec == video.codec and not s.hardware), None)
-    if own and container.name in own.containers and not _mismatch(own, video, size):
-        notes.why("codec", own.name, "the source's own")
+    if own and container.name in own.containers and not _mismatch(own, video, size, container):
+        why = "the source's own"
+        if own.codec == "prores" and bits_lost(video.format, own):
+            # RDD 36 has no field for it, so that nothing proves the lost bits to be empty.
+            why += (
+                f"; 4444 is decoded to {video.format.bits} bits and kept at "
+                f"{video.format.bits - bits_lost(video.format, own)}, as far as {own.encoder} "
+                "goes; a ProRes stream does not say how many it was made from"
+            )
+        notes.why("codec", own.name, why)
         return own
     usual = codecs[container.default_codec]
-    problem = _mismatch(usual, video, size)
+    problem = _mismatch(usual, video, size, container)
     if problem is None:
         notes.why("codec", usual.name, f"the usual one for .{container.name}")
         return usual
     for name in _STRONGER:
         spec = codecs.get(name)
-        if spec and container.name in spec.containers and not _mismatch(spec, video, size):
+        fits = spec is not None and container.name in spec.containers
+        if spec and fits and not _mismatch(spec, video, size, container):
             notes.why("codec", name, f"{problem} {usual.name}, the usual one for .{container.name}")
             return spec
     notes.why("codec", usual.name, f"the usual one for .{container.name}, although {problem} it")
     return usual
 
 
-def _mismatch(spec: CodecSpec, video: VideoStreamInfo, size: tuple[int, int]) -> str | None:
+def _mismatch(
+    spec: CodecSpec, video: VideoStreamInfo, size: tuple[int, int], container: ContainerSpec
+) -> str | None:
     """Why the codec is no match for the source, worded to go before its name."""
     if max(size) > spec.max_size:
         return f"{size[0]}x{size[1]} is too large for"
@@ -206,7 +217,11 @@ def _mismatch(spec: CodecSpec, video: VideoStreamInfo, size: tuple[int, int]) ->
         return "HDR is not played from"
     if video.hdr is not None and spec.hdr10 is None:
         return "HDR10 metadata does not fit into"
-    if bits_lost(video.format, spec):
+    # FFmpeg decodes every ProRes 4444 to 12 bits, whatever it was made from. And alpha is worth
+    # more than bits: a codec that keeps it is not left for a deeper one.
+    own_prores = spec.codec == "prores" and video.codec == "prores"
+    alpha = video.format.alpha and any(f.alpha for f in formats_of(spec, container.name))
+    if bits_lost(video.format, spec) and not own_prores and not alpha:
         return f"{video.format.bits} bits are too many for"
     if spec.codec == "h264":
         if video.format.bits > 8:

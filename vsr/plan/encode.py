@@ -11,6 +11,7 @@ from vsr.plan.color import is_hdr, result_tags
 from vsr.plan.notes import Notes
 from vsr.plan.pixels import choose_format
 from vsr.plan.request import Request
+from vsr.plan.side_data import lost_side_data
 from vsr.preset import Preset, merge
 from vsr.types import (
     CodecSpec,
@@ -158,7 +159,7 @@ def _gop(seconds: float | None, rate: Fraction | None) -> int:
 def _hdr(
     video: VideoStreamInfo, spec: CodecSpec, container: ContainerSpec, notes: Notes
 ) -> HdrMetadata | None:
-    """The static metadata the result carries; whatever dynamic there is gets left behind."""
+    """The static metadata the result carries; whatever else frames carry gets left behind."""
     kept = video.hdr
     if kept is not None:
         if spec.hdr10 is None or (spec.hdr10 == "container" and not container.hdr10):
@@ -177,4 +178,6 @@ def _hdr(
         )
     if video.dynamic_hdr:
         notes.lose("HDR10+ metadata (per scene): no encoder here takes it; static HDR10 stays.")
+    for sentence in lost_side_data(video.side_data):
+        notes.lose(sentence)
     return kept

@@ -247,6 +247,8 @@ class VideoStreamInfo(StreamInfo):
         frames: number of frames; exact if ``frames_exact``, else estimated or ``None``.
         dolby_vision: the stream carries a Dolby Vision configuration (not carried over).
         dynamic_hdr: frames carry SMPTE ST 2094 (HDR10+) metadata (not carried over).
+        side_data: types of everything that the first frames carry besides pixels, sorted: PyAV's
+            names in lower case.
     """
 
     width: int
@@ -265,6 +267,7 @@ class VideoStreamInfo(StreamInfo):
     hdr: HdrMetadata | None = None
     dolby_vision: bool = False
     dynamic_hdr: bool = False
+    side_data: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,13 @@ class Tally:
     first: Fraction | None = None
 
     def add(self, packet: Packet[Any]) -> None:
-        """Count a packet that is about to be written."""
+        """Count a packet that is about to be written.
+
+        One without data is not counted, as no reader gives it back: FFmpeg's FLAC encoder ends
+        with such a packet, which only hands the muxer the final header as side data.
+        """
+        if packet.size == 0:
+            return
         if self.packets == 0 and packet.pts is not None:
             self.first = packet.pts * packet.time_base
         self.packets += 1
@@ -119,8 +125,12 @@ class CopyLane:
         self._early = 0
 
     def take(self, packet: Packet[Any]) -> Iterator[Packet[Any]]:
-        """The packet itself, or nothing if it is empty (a flush) or lies too early."""
+        """The packet itself, or nothing if it is empty (a flush, a pause) or lies too early."""
         if packet.size == 0:
+            return
+        if self.action.codec == "mov_text" and is_pause(packet, "subtitle"):
+            # The muxer makes one wherever a text ends; the source's would lie there as well,
+            # with no time left to last.
             return
         shift = shift_ticks(self._shift, packet.time_base)
         pts, dts = self._times(packet)
@@ -268,6 +278,11 @@ def _delayed(
     if action.codec not in AUDIO_IDS:
         return None
     context: Any = source.codec_context
+    if action.codec == "aac" and not context.extradata:
+        # ADTS, which says in its packets what Matroska has in its header. FFmpeg's reader makes
+        # up settings for the template (AAC-LTP), so that the muxer reserves no room for the
+        # right ones, and when it knows those, writes them over the tracks that follow.
+        return None
     with audio_template(
         action.codec, context.sample_rate, context.layout.nb_channels, context.extradata, delay
     ) as template:

@@ -13,7 +13,7 @@ from typing import Any
 
 import av
 from av.container import InputContainer
-from av.stream import Stream
+from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 
 from vsr.errors import VerifyError
@@ -25,6 +25,8 @@ __all__ = ["verify"]
 
 # WebM has whole pixels only: its ratio is right to 1/10000 (display_size in pixel_shape.py).
 _SAME_SHAPE = Fraction(1, 5000)
+# MP4 has one type for all layers of MPEG audio; which one it is, every packet says.
+_LAYERS = {"mp1": "mp3", "mp2": "mp3"}
 
 
 @dataclass(slots=True)
@@ -47,8 +49,9 @@ def verify(
     """Read ``path`` back and compare it with what was written.
 
     Every frame has its packet with the right presentation time (to half a tick of the file's
-    time base), every other stream has all its packets, the first and last frame decode at the
-    right size, and pixels have the plan's shape.
+    time base), every other stream has all its packets, copied sound is still what it was, there
+    is no stream that nobody wrote, the first and last frame decode at the right size, and pixels
+    have the plan's shape.
 
     Args:
         path: the file.
@@ -71,6 +74,10 @@ def verify(
         with av.open(str(path)) as container:
             stream = _video_stream(container, video, where)
             _compare_shape(stream, plan.sar, where)
+            _compare_streams(container, {video, *(lane.stream.index for lane in lanes)}, where)
+            for lane in lanes:
+                if lane.action.action == "copy" and lane.action.stream.kind == "audio":
+                    _compare_sound(container, lane, plan)
             found = _demux(container, stream)
             _compare_times(found[video].times, stream, times, time_base, where)
             for lane in lanes:
@@ -119,6 +126,41 @@ def _video_stream(container: InputContainer, video: int, where: str) -> Stream:
     if video < len(container.streams) and container.streams[video].type == "video":
         return container.streams[video]
     raise VerifyError(f"stream {video} of the written file is not video", where=where)
+
+
+def _compare_streams(container: InputContainer, written: set[int], where: str) -> None:
+    found = {
+        stream.index
+        for stream in container.streams
+        # Muxers make data streams of their own, for chapters and timecode; readers make pictures
+        # of attachments.
+        if stream.type in ("video", "audio", "subtitle")
+        and not stream.disposition & Disposition.attached_pic
+    }
+    for index in sorted(found - written):
+        kind = container.streams[index].type
+        raise VerifyError(f"the file has a stream {index} ({kind}) that nobody wrote", where=where)
+
+
+def _compare_sound(container: InputContainer, lane: Lane, plan: Plan) -> None:
+    source, index = lane.action.stream, lane.stream.index
+    context: Any = (
+        container.streams[index].codec_context if index < len(container.streams) else None
+    )
+    codec = context.codec.canonical_name if context is not None else "unknown"
+    facts: list[tuple[str, object, object]] = [
+        ("codec", _LAYERS.get(source.codec, source.codec), _LAYERS.get(codec, codec))
+    ]
+    # Rate and channels are found in the first packets, and may change where others come first.
+    if context is not None and plan.trim.start is None:
+        facts.append(("sampling rate", source.sample_rate, context.sample_rate))
+        facts.append(("number of channels", source.channels, context.channels))
+    for what, want, have in facts:
+        if want is not None and have != want:
+            raise VerifyError(
+                f"audio stream {source.index}: the {what} is {have} instead of {want}",
+                where=plan.destination,
+            )
 
 
 def _demux(container: InputContainer, video: Stream) -> dict[int, _Found]:
