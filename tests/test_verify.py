@@ -67,19 +67,11 @@ def test_streams_that_muxers_make(tmp_path: Path) -> None:
         assert _verify(clip.path, write_plan(clip.path, tmp_path / "out.mkv", scale=1), ()) == 5
 
 
-@pytest.mark.parametrize(("fact", "value", "message"), [
-    ("codec", "ac3", "the codec is aac instead of ac3"),
-    ("sample_rate", 44100, "the sampling rate is 48000 instead of 44100"),
-    ("channels", 1, "the number of channels is 2 instead of 1"),
-])  # fmt: skip
-def test_sound_that_became_other_sound(
-    fact: str, value: object, message: str, tmp_path: Path
-) -> None:
+def test_sound_that_became_other_sound(tmp_path: Path) -> None:
     path, plan, sound = _written(tmp_path)
-    changes: dict[str, Any] = {fact: value}
-    other = replace(sound, stream=replace(sound.stream, **changes))
-    with pytest.raises(VerifyError, match=message):
+    other = replace(sound, stream=replace(sound.stream, codec="ac3"))
+    with pytest.raises(VerifyError, match="the codec is aac instead of ac3"):
         _verify(path, plan, (other,))
-    if fact != "codec":  # encoded again, it may be so
-        converted = replace(other, action="convert")
-        assert _verify(path, plan, (converted,)) == 5
+    # Of HE-AAC a reader may say half of it.
+    halved = replace(sound, stream=replace(sound.stream, sample_rate=24000, channels=1))
+    assert _verify(path, plan, (halved,)) == 5
