@@ -201,7 +201,7 @@ def test_auto_takes_it_only_if_its_first_frame_is_right(
     assert choose_reader(right)[1] == "not nvdec: its first frame failed (no such profile)"
 
     def unknown(*_: Any) -> None:
-        raise NotImplementedError("unsupported sw_format for DLPack export")
+        raise RuntimeError("unsupported sw_format for DLPack export")
 
     monkeypatch.setattr("vsr.media.read.gpu.nvdec.unpack_semi_planar", unknown)
     name, why = choose_reader(right)
