@@ -217,8 +217,10 @@ def test_a_replay_equals_eager(kernels: Kernels) -> None:
     eager = CudaBackend(plan, "cuda:0", "float16", kernels=kernels, graphs=False)
     for seed, size in enumerate([(2, 33, 47), (1, 33, 47), (1, 64, 40), (2, 33, 47)]):
         x = noise(*size, device="cuda:0").roll(seed, 3)
-        # For a batch of another size cuDNN may sum in another order, in float16.
-        torch.testing.assert_close(graphs(x), eager(x), rtol=0, atol=0.25)
+        # A single frame goes through the recording of two, if there is one; for a batch of another
+        # size cuDNN may sum in another order, in float16.
+        same = x.expand(2, -1, -1, -1) if size == (1, 33, 47) else x
+        torch.testing.assert_close(graphs(x), eager(same)[: len(x)], rtol=0, atol=1e-2)
     assert graphs.notes == []
 
 
