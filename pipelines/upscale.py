@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
-from difflib import get_close_matches
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -31,6 +30,7 @@ from vsr.media.write.writer import Writer
 from vsr.models.registry import MODELS, weights_path
 from vsr.plan import DeviceFacts, Request, default_preset, make_plan, select_video
 from vsr.preset import load_preset
+from vsr.preset.find import nearest
 from vsr.types import FrameBatch, Plan, Report, SidePacket
 
 if TYPE_CHECKING:
@@ -169,13 +169,12 @@ def plan_upscale(
     given = {name: value for name, value in wishes.items() if value is not None}
     if isinstance(given.get("weights"), Path):
         given["weights"] = str(given["weights"].absolute())
-    unknown = given.keys() - {field.name for field in fields(Request)}
-    if unknown:
-        name = min(unknown)
-        near = get_close_matches(name, [*where, *(field.name for field in fields(Request))], 1)
+    known = {field.name for field in fields(Request)}
+    for name in sorted(given.keys() - known):
+        options = sorted({*known, *where, "preset", "start", "end", "frames"})
         raise UsageError(
             f"there is no option {name!r}",
-            remedy=f"Did you mean {near[0]!r}?" if near else "help(vsr.upscale) lists them.",
+            remedy=nearest(name, options) or f"Options: {', '.join(options)}.",
         )
     request = Request(source=source, destination=destination, **given)
     if end is not None and end <= (start or 0):

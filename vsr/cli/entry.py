@@ -49,7 +49,7 @@ def main() -> NoReturn:
         # File names need not be text in the terminal's encoding; printing them must not fail.
         sys.stdout.reconfigure(errors="backslashreplace")
     # torch's threads wait for each other in a loop otherwise. Where other programs want the cores
-    # too, they then wait for whoever is not running: up to a hundred times as long on small frames.
+    # too, they then wait for whoever is not running: once sixty times as long, on small frames.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _end(run(sys.argv[1:]))
 
