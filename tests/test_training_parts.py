@@ -1,7 +1,8 @@
-"""Schedule, time budget, moving average, clipping, recipe, log."""
+"""Schedule, time budget, flat parameters, moving average, clipping, recipe, log."""
 
 from __future__ import annotations
 
+import copy
 import math
 import sys
 from itertools import pairwise
@@ -19,6 +20,7 @@ from vsr.models.fdiwn import Fdiwn
 from vsr.models.fdiwn_recipe import build, parameter_groups
 from vsr.training.average import MovingAverage
 from vsr.training.clipping import UsualNorm
+from vsr.training.flat import flatten
 from vsr.training.recipe import recipe_for
 from vsr.training.records import Log, LogRow, load_checkpoint, plot
 from vsr.training.schedule import Schedule, steps_within
@@ -59,17 +61,41 @@ def test_steps_within_a_time() -> None:
 
 
 def test_average_follows_its_definition() -> None:
-    net, copy = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
-    nn.init.zeros_(copy.weight)
-    average = MovingAverage(copy, 0.6)
+    values = torch.zeros(1)
+    average = MovingAverage(values, 0.6)
     expected = 0.0
     for step, value in enumerate((1.0, -2.0, 3.0, 5.0, 8.0, 0.5, 7.0, 7.0, 1.0, 2.0, 3.0, 4.0)):
-        nn.init.constant_(net.weight, value)
-        average.update(net, step)
+        average.update(torch.tensor([value], requires_grad=True), step)
         decay = min(0.6, (step + 1) / (step + 10))
         expected = decay * expected + (1 - decay) * value
-        assert average.net.weight.item() == pytest.approx(expected, rel=1e-5)
-    assert not average.net.weight.requires_grad
+        assert values.item() == pytest.approx(expected, rel=1e-5)
+    assert not values.requires_grad
+
+
+def test_flattened_parameters_are_the_network_s() -> None:
+    net = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Conv2d(3, 4, 1, bias=False)).double()
+    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    other = copy.deepcopy(net)
+    x = torch.rand(2, 2, 6, 5, dtype=torch.float64)
+    values = flatten(list(net.parameters()))
+    assert values.shape == (sum(p.numel() for p in other.parameters()),)
+    for ours, theirs in zip(net.parameters(), other.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+        assert ours.stride() == theirs.stride()
+    for _ in range(2):  # a second gradient, after the first was set to zero
+        for n in (net, other):
+            n.zero_grad(set_to_none=False)
+            n(x).square().sum().backward()
+        for ours, theirs in zip(net.parameters(), other.parameters(), strict=True):
+            assert torch.equal(ours.grad, theirs.grad)  # type: ignore[arg-type]
+    assert values.grad is not None
+    norms = [torch.linalg.vector_norm(p.grad) for p in other.parameters()]
+    assert values.grad.norm() == pytest.approx(torch.stack(norms).norm().item())
+    with torch.no_grad():
+        values -= 0.1 * values.grad
+        for p in other.parameters():
+            p -= 0.1 * p.grad  # type: ignore[operator]
+    assert torch.equal(net(x), other(x))
 
 
 def test_clipping_learns_what_is_usual() -> None:

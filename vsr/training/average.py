@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 __all__ = ["MovingAverage"]
 
@@ -15,12 +15,12 @@ class MovingAverage:
     ``min(decay, (step + 1) / (step + 10))``.
 
     Args:
-        net: a copy of the network, which becomes the average.
+        values: parameters before the first step, ``(n,)``; they become the average, in place.
         decay: of the long run.
     """
 
-    def __init__(self, net: nn.Module, decay: float) -> None:
-        self.net = net.eval().requires_grad_(requires_grad=False)
+    def __init__(self, values: Tensor, decay: float) -> None:
+        self._values = values
         self._decay = decay
 
     def decay(self, step: int) -> float:
@@ -28,8 +28,6 @@ class MovingAverage:
         return min(self._decay, (step + 1) / (step + 10))
 
     @torch.no_grad()
-    def update(self, net: nn.Module, step: int) -> None:
-        """Move towards ``net``'s parameters after ``step``."""
-        ours: list[Tensor] = list(self.net.parameters())
-        theirs: list[Tensor] = list(net.parameters())
-        torch._foreach_lerp_(ours, theirs, 1 - self.decay(step))
+    def update(self, values: Tensor, step: int) -> None:
+        """Move towards ``values``, the parameters after ``step``."""
+        self._values.lerp_(values, 1 - self.decay(step))

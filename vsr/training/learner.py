@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vsr.training.average import MovingAverage
 from vsr.training.clipping import UsualNorm
+from vsr.training.flat import flatten
 from vsr.training.recipe import Recipe
 from vsr.training.settings import TrainSettings
 
@@ -23,6 +24,10 @@ _CHARBONNIER = 0.255
 class Learner:
     """Network, moving average, optimiser, usual norm of the gradient, and the step they are at.
 
+    Attributes:
+        net: what is trained. averaged: the same network with the moving average, for evaluation.
+        step: steps taken.
+
     Args:
         net: the network as it is before the first step.
         recipe: how it is trained.
@@ -34,14 +39,23 @@ class Learner:
         self, net: nn.Module, recipe: Recipe, settings: TrainSettings, device: torch.device
     ) -> None:
         self.settings, self.device = settings, device
-        self.average = MovingAverage(copy.deepcopy(net).to(device), settings.average)
-        self.net = net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if device.type == "cuda":
+            # On a CPU what reads the weights wants them contiguous, or orders them anew itself.
+            net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net = net.to(device)
+        self.averaged = copy.deepcopy(self.net).eval().requires_grad_(requires_grad=False)
+        groups = recipe.parameter_groups(self.net)
+        self._values = [flatten(group["params"]) for group in groups]
+        self._average = [
+            MovingAverage(flatten(group["params"]), settings.average)
+            for group in recipe.parameter_groups(self.averaged)
+        ]
         self.usual = UsualNorm(settings.clip, device)
         self.step = 0
         self._skipped = torch.zeros((), device=device)
         kind = torch.optim.AdamW if settings.optimiser == "adamw" else torch.optim.Adam
         self.optimiser: torch.optim.Optimizer = kind(
-            recipe.parameter_groups(self.net),
+            [g | {"params": [v]} for g, v in zip(groups, self._values, strict=True)],
             lr=settings.rate,
             betas=(0.9, 0.99),
             weight_decay=settings.weight_decay,
@@ -65,7 +79,7 @@ class Learner:
             sr = self.net(lr.contiguous(memory_format=torch.channels_last))
         loss = self._loss(sr, hr)
         torch.autograd.backward(loss)
-        gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
+        gradients = [v.grad for v in self._values if v.grad is not None]
         norm = nn.utils.get_total_norm(gradients)
         torch._foreach_mul_(gradients, self.usual.factor(norm))
         # The fused optimiser leaves a step out where this is 1, without the CPU having to look.
@@ -74,8 +88,9 @@ class Learner:
         self.optimiser.step()
         self.usual.note(norm)
         self._skipped += broken
-        self.optimiser.zero_grad()
-        self.average.update(self.net, self.step)
+        self.optimiser.zero_grad(set_to_none=False)
+        for average, values in zip(self._average, self._values, strict=True):
+            average.update(values, self.step)
         self.step += 1
         return loss.detach()
 
@@ -95,7 +110,7 @@ class Learner:
             "step": self.step,
             "skipped": self._skipped,
             "net": self.net.state_dict(),
-            "average": self.average.net.state_dict(),
+            "average": self.averaged.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "usual": self.usual.state_dict(),
         }
@@ -103,7 +118,7 @@ class Learner:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` gave, bit for bit."""
         self.net.load_state_dict(state["net"])
-        self.average.net.load_state_dict(state["average"])
+        self.averaged.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.usual.load_state_dict(state["usual"])
         self.step = state["step"]

@@ -213,7 +213,7 @@ class Loop:
     def _validate(self) -> float:
         begun = self._clock()
         learner = self.learner
-        psnr = validate(learner.average.net, self.pairs, self.settings.scale, learner.device)
+        psnr = validate(learner.averaged, self.pairs, self.settings.scale, learner.device)
         self._validation_seconds = self._clock() - begun
         return psnr
 
@@ -227,7 +227,7 @@ class Loop:
             "steps": str(self.learner.step),
             "validation_psnr_y": f"{psnr:.3f}",
         }
-        save_weights(self.weights, self.learner.average.net.state_dict(), metadata)
+        save_weights(self.weights, self.learner.averaged.state_dict(), metadata)
 
     def _measure(self) -> None:
         """Choose the number of steps; what the measured steps have learnt is forgotten.
