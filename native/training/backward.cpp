@@ -2,6 +2,7 @@
 // the weights packed; t: the tape; g: the gradient of the unit's result.
 #include "gates.h"
 #include "trunk.h"
+#include "wide.h"
 
 namespace vsr::training {
 
@@ -12,46 +13,16 @@ void wide_backward(Scratch& s, const Cell* x, const Wide& w, const Wide& d, cons
                    const WideTape& t, const float* g, float* dx, const Cell* extra = nullptr,
                    const Joins* joins = nullptr) {
   const Size size = s.size;
-  const int all_outputs = w.wide + w.extra;
   gate_backward(size, t.t, t.gate, w.gate, d.gate, *w.scale, d.scale, g,
                 [&](int i, int, Vec v) { store(s.map1 + i, v); });
   add_column_sums(size, s.map1, C, C, d.conv_bias);
-  add_weight_gradient(s, t.reduced, w.reduced, s.map1, C, 9, d.conv);
+  add_weight_gradient(s, t.reduced, w.reduced, s.map1, C, d.conv);
   pad(size, s.map1, C, s.padded24);
   convolve(size, s.padded24, p.conv.backward, [&](int at, int rows, const float* sums) {
     put_rows(at, rows, sums, 0, w.reduced, nullptr, s.narrow);
   });
   add_column_sums(size, s.narrow, w.reduced, w.reduced, d.reduce_bias);
-  // The expanded features again, which are too large to keep.
-  pointwise(size, x, p.expand.forward, [&](int at, int rows, const float* sums) {
-    put_rows<true>(at, rows, sums, 0, w.wide, w.expand_bias, s.wide);
-  });
-  add_weight_gradient(s, s.wide, w.wide, s.narrow, w.reduced, 1, d.reduce);
-  // Their gradient takes their place, beside the extra outputs'.
-  Cell* dh = s.wide;
-  if (w.extra) {
-    // Rows grow: from the last pixel to the first.
-    for (int at = size.pixels() - 1; at >= 0; --at)
-      std::memmove(s.wide + 1L * at * all_outputs, s.wide + 1L * at * w.wide,
-                   sizeof(Cell) * w.wide);
-  }
-  pointwise(size, s.narrow, p.reduce.backward, [&](int at, int rows, const float* sums) {
-    for (int r = 0; r < rows; ++r) {
-      Cell* row = dh + static_cast<long>(at + r) * all_outputs;
-      over_channels(w.wide, [&](int c, Mask mask) {
-        const Vec v = load(sums + r * kMostOutputs + c);
-        store(row + c, where_positive(load(row + c, mask), v), mask);
-      });
-      if (w.extra)
-        std::memcpy(row + w.wide, extra + static_cast<long>(at + r) * C, sizeof(Cell) * C);
-    }
-  });
-  std::memset(dh + static_cast<long>(size.pixels()) * all_outputs, 0, sizeof(Cell) * kSlack);
-  add_column_sums(size, dh, all_outputs, w.wide, d.expand_bias);
-  add_weight_gradient(s, x, w.inputs, dh, all_outputs, 1, d.expand, joins);
-  pointwise(size, dh, p.expand.backward, [&](int at, int rows, const float* sums) {
-    put_floats<true>(at, rows, sums, w.inputs, dx);
-  });
+  wide_products_backward(s.products, size, x, w, d, p, s.narrow, extra, dx, joins);
 }
 
 // dx = skip * g, and the wide path's.
@@ -82,7 +53,7 @@ void wcrw_backward(Scratch& s, const Cell* x, const Wcrw& w, const Wcrw& d, cons
     });
   }
   add_column_sums(size, s.map48, 2 * C, C, d.both_bias);
-  add_weight_gradient(s, x, C, s.map48, 2 * C, 9, d.both, &joins.both);
+  add_weight_gradient(s, x, C, s.map48, 2 * C, d.both, &joins.both);
   pad(size, s.map48, 2 * C, s.padded48);
   convolve(size, s.padded48, p.both.backward, [&](int at, int rows, const float* sums) {
     put_floats<false>(at, rows, sums, C, dx);
@@ -120,7 +91,7 @@ void wdib_backward(Scratch& s, const Wdib& w, const Wdib& d, const PackedWdib& p
     });
   }
   add_column_sums(size, s.map3, C, C, d.shortcut_bias);
-  add_weight_gradient(s, t.z, 2 * C, s.map3, C, 9, d.shortcut);
+  add_weight_gradient(s, t.z, 2 * C, s.map3, C, d.shortcut);
   pad(size, s.map3, C, s.padded24);
   convolve(size, s.padded24, p.shortcut.backward, [&](int at, int rows, const float* sums) {
     put_floats<false>(at, rows, sums, 2 * C, s.f48);
@@ -209,7 +180,7 @@ void group_backward(Scratch& s, const Group& w, const Group& d, const PackedGrou
     });
   }
   *d.body_scale += sum_of_lanes(of_scale);
-  add_weight_gradient(s, t.second, 2 * C, s.map1, C, 9, d.merge2, &joins.merge2);
+  add_weight_gradient(s, t.second, 2 * C, s.map1, C, d.merge2, &joins.merge2);
   pad(size, s.map1, C, s.padded24);
   convolve(size, s.padded24, p.merge2.backward, [&](int at, int rows, const float* sums) {
     for (int r = 0; r < rows; ++r)
@@ -220,7 +191,7 @@ void group_backward(Scratch& s, const Group& w, const Group& d, const PackedGrou
         store(o3, load(o3, mask) + load(from + C), mask);
       });
   });
-  add_weight_gradient(s, t.first, 2 * C, s.map2, C, 9, d.merge1, &joins.merge1);
+  add_weight_gradient(s, t.first, 2 * C, s.map2, C, d.merge1, &joins.merge1);
   pad(size, s.map2, C, s.padded24);
   // Of o1 and o2, kept while the third block runs.
   float *kept1 = s.f8, *kept2 = s.f9;
@@ -234,7 +205,7 @@ void group_backward(Scratch& s, const Group& w, const Group& d, const PackedGrou
   });
   wdib_backward(s, w.block3, d.block3, p.block3, t.block3, joins.wcrw[2], sum, sum);
   over(size, [&](int i, int) { store(s.map1 + i, load(sum + i)); });
-  add_weight_gradient(s, t.block2.x, C, s.map1, C, 9, d.skip);
+  add_weight_gradient(s, t.block2.x, C, s.map1, C, d.skip);
   pad(size, s.map1, C, s.padded24);
   convolve(size, s.padded24, p.skip.backward, [&](int at, int rows, const float* sums) {
     put_floats<true>(at, rows, sums, C, kept1);

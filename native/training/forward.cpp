@@ -1,6 +1,7 @@
 // The forward pass, unit by unit.
 #include "gates.h"
 #include "trunk.h"
+#include "wide.h"
 
 namespace vsr::training {
 
@@ -9,14 +10,7 @@ namespace {
 void wide_forward(Scratch& s, const Cell* x, const Wide& w, const PackedWide& p, WideTape& t,
                   Cell* extra = nullptr) {
   const Size size = s.size;
-  pointwise(size, x, p.expand.forward, [&](int at, int rows, const float* sums) {
-    put_rows<true>(at, rows, sums, 0, w.wide, w.expand_bias, s.wide);
-    if (extra) put_rows(at, rows, sums, w.wide, w.extra, nullptr, extra);
-  });
-  std::memset(s.wide + 1L * size.pixels() * w.wide, 0, sizeof(Cell) * kSlack);
-  pointwise(size, s.wide, p.reduce.forward, [&](int at, int rows, const float* sums) {
-    put_rows(at, rows, sums, 0, w.reduced, w.reduce_bias, t.reduced);
-  });
+  wide_products(s.products, size, x, w, p, t.reduced, extra);
   pad(size, t.reduced, w.reduced, s.padded(w.reduced));
   convolve(size, s.padded(w.reduced), p.conv.forward, [&](int at, int rows, const float* sums) {
     put_rows(at, rows, sums, 0, C, w.conv_bias, t.t);

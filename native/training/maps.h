@@ -80,10 +80,10 @@ inline void add_column_sums(Size size, const Cell* g, int channels, int count, f
   });
 }
 
-// Adds the gradient of a kernel `[taps][inputs][outputs]`.
+// Adds the gradient of a 3x3 kernel `[9][inputs][outputs]`.
 inline void add_weight_gradient(Scratch& s, const Cell* x, int inputs, const Cell* g, int outputs,
-                                int taps, float* to, const Joins* joins = nullptr) {
-  add_weight_gradient(s.gradients, s.size, x, inputs, g, outputs, taps, to, joins);
+                                float* to, const Joins* joins = nullptr) {
+  add_weight_gradient(s.products, s.size, x, inputs, g, outputs, to, joins);
 }
 
 inline void side_by_side(Size size, const Cell* a, const Cell* b, Cell* to) {

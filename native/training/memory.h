@@ -44,11 +44,4 @@ struct Size {
   long padded() const { return static_cast<long>(height + 2) * line(); }
 };
 
-// The map with a border of one zero pixel; `to` has had zeros in its border since it was made.
-inline void pad(Size size, const Cell* x, int channels, Cell* to) {
-  for (int y = 0; y < size.height; ++y)
-    std::memcpy(to + ((y + 1L) * size.line() + 1) * channels, x + 1L * y * size.width * channels,
-                sizeof(Cell) * size.width * channels);
-}
-
 }  // namespace vsr::training

@@ -11,15 +11,13 @@ constexpr int kMostWide = 136;  // channels of an expanded map, extra outputs in
 // Its memory is zeros at the beginning, and the borders of padded maps stay so.
 struct Scratch {
   Size size;
-  Cell *padded12, *padded24, *padded48, *wide, *narrow, *map1, *map2, *map3, *map48;
-  GradientRoom gradients;
+  Cell *padded12, *padded24, *padded48, *narrow, *map1, *map2, *map3, *map48;
+  ProductRoom products;
   float *f0, *f1, *f2, *f3, *f4, *f5, *f6, *f7, *f8, *f9, *f48;
-  Scratch(Arena& m, Size s) : size(s), gradients(m, s, kMostWide) {
-    const long padded = s.padded() + s.line() + 1;  // a line and a pixel to spare
-    padded12 = m.map(padded * 12);
-    padded24 = m.map(padded * 24);
-    padded48 = m.map(padded * 48);
-    wide = m.map(1L * s.pixels() * kMostWide);
+  Scratch(Arena& m, Size s) : size(s), products(m, s, kMostWide) {
+    padded12 = m.map(padded_cells(s, 12));
+    padded24 = m.map(padded_cells(s, 24));
+    padded48 = m.map(padded_cells(s, 48));
     narrow = m.map(1L * s.pixels() * C);
     map1 = m.map(1L * s.pixels() * C);
     map2 = m.map(1L * s.pixels() * C);

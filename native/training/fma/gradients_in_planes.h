@@ -18,7 +18,7 @@ struct PlaneRoom {
   float* sums = nullptr;
   PlaneRoom(Arena& m, Size size) {
     if (!kWinograd) return;
-    for (int i : {0, 1, 3}) padded[i] = m.map((size.padded() + size.line() + 1) * 12 * (i + 1));
+    for (int i : {0, 1, 3}) padded[i] = m.map(padded_cells(size, 12 * (i + 1)));
     inputs = m.map(kPlanes * plane_step(kMostChannels));
     gradients = m.map(kPlanes * plane_step(kBlockOutputs));
     sums = m.floats(1L * kPlanes * kMostChannels * kBlockOutputs);

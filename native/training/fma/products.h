@@ -196,6 +196,18 @@ inline void multiply(const Cell* const* rows, int count, const Packed& w, float*
   w.put_in_order(sums, count);
 }
 
+// Of a padded map, with a line and a pixel to spare, elements.
+inline long padded_cells(Size size, int channels) {
+  return (size.padded() + size.line() + 1) * channels;
+}
+
+// The map with a border of one zero pixel; `to` has had zeros in its border since it was made.
+inline void pad(Size size, const Cell* x, int channels, Cell* to) {
+  for (int y = 0; y < size.height; ++y)
+    std::memcpy(to + ((y + 1L) * size.line() + 1) * channels, x + 1L * y * size.width * channels,
+                sizeof(Cell) * size.width * channels);
+}
+
 // done(pixel, count, sums): `count` pixels from `pixel` on, `kMostOutputs` floats each.
 template <class Done>
 inline void pointwise(Size size, const Cell* x, const Packed& w, Done done) {

@@ -7,13 +7,15 @@
 
 namespace vsr::training {
 
-// What they need beside the maps: one of some gradients, three vectors of them for each pixel, and
-// what Winograd's form needs.
-struct GradientRoom {
-  Cell* columns;
+// What products need beside the maps: a wide map; one of some gradients, three vectors of them for
+// each pixel; and what Winograd's form needs.
+struct ProductRoom {
+  Cell *wide, *columns;
   PlaneRoom planes;
-  GradientRoom(Arena& m, Size size, int)
-      : columns(m.map(1L * size.pixels() * 3 * kLanes)), planes(m, size) {}
+  // widest: the most channels that a map has.
+  ProductRoom(Arena& m, Size size, int widest)
+      : wide(m.map(1L * size.pixels() * widest)),
+        columns(m.map(1L * size.pixels() * 3 * kLanes)), planes(m, size) {}
 };
 
 // Where gradients are added: an input's row, some outputs of it, in a row or not.
@@ -54,10 +56,10 @@ inline void pick(Size size, const Cell* from, int channels, const int* which, in
   }
 }
 
-// As add_weight_gradient. Some lines at a time, which then stay in the first-level cache.
-inline void add_directly(const GradientRoom& room, Size size, const Cell* x, int inputs,
-                                const Cell* g, int outputs, int taps, float* to,
-                                const Joins* joins) {
+// Adds the gradient of a kernel `[taps][inputs][outputs]`. 1 tap: a pointwise product; 9: a 3x3
+// convolution. Some lines at a time, which then stay in the first-level cache.
+inline void add_directly(const ProductRoom& room, Size size, const Cell* x, int inputs,
+                         const Cell* g, int outputs, int taps, float* to, const Joins* joins) {
   const Packed product(1, 1, inputs, outputs, joins ? &joins->forward : nullptr);
   product.each_join([&](const int* reads, int read, const int* writes, int written, int) {
     if (joins) read /= joins->pixels();  // those of the first pixel
@@ -106,16 +108,14 @@ inline void add_directly(const GradientRoom& room, Size size, const Cell* x, int
   });
 }
 
-// Adds the gradient of a kernel `[taps][inputs][outputs]`. 1 tap: a pointwise product; 9: a 3x3
-// convolution.
-inline void add_weight_gradient(const GradientRoom& room, Size size, const Cell* x, int inputs,
-                                const Cell* g, int outputs, int taps, float* to,
-                                const Joins* joins) {
+// Adds the gradient of a 3x3 kernel `[9][inputs][outputs]`.
+inline void add_weight_gradient(const ProductRoom& room, Size size, const Cell* x, int inputs,
+                                const Cell* g, int outputs, float* to, const Joins* joins) {
   // With few inputs, as joins have, the transformation costs as much as it saves.
-  if (kWinograd && taps == 9 && !joins)
+  if (kWinograd && !joins)
     add_in_planes(room.planes, size, x, inputs, g, outputs, to);
   else
-    add_directly(room, size, x, inputs, g, outputs, taps, to, joins);
+    add_directly(room, size, x, inputs, g, outputs, 9, to, joins);
 }
 
 }  // namespace vsr::training
