@@ -13,7 +13,7 @@ void wide_backward(Scratch& s, const Cell* x, const Wide& w, const Wide& d, cons
                    const WideTape& t, const float* g, float* dx, const Cell* extra = nullptr,
                    const Joins* joins = nullptr) {
   const Size size = s.size;
-  gate_backward(size, t.t, t.gate, w.gate, d.gate, *w.scale, d.scale, g,
+  gate_backward(size, t.t, t.gate, w.gate, d.gate, *w.scale, d.scale, g, s.sigmoids,
                 [&](int i, int, Vec v) { store(s.map1 + i, v); });
   add_column_sums(size, s.map1, C, C, d.conv_bias);
   add_weight_gradient(s, t.reduced, w.reduced, s.map1, C, d.conv);
@@ -74,10 +74,11 @@ void wdib_backward(Scratch& s, const Wdib& w, const Wdib& d, const PackedWdib& p
                    const WdibTape& t, const WcrwJoins& joins, const float* g, float* dx) {
   const Size size = s.size;
   float *dy = s.f0, *da = s.f1, *db = s.f2, *da1 = s.f3, *dmap = s.f4, *ddp = s.f5, *ddq = s.f6;
-  gate_backward(size, t.y, t.gate, w.gate, d.gate, 1.0f, nullptr, g, [&](int i, int, Vec v) {
-    store(dy + i, v);
-    store(dx + i, v);
-  });
+  gate_backward(size, t.y, t.gate, w.gate, d.gate, 1.0f, nullptr, g, s.sigmoids,
+                [&](int i, int, Vec v) {
+                  store(dy + i, v);
+                  store(dx + i, v);
+                });
   // The fusion: shortcut, calibration, wide path.
   for (int at = 0; at < size.pixels(); ++at) {
     // sigmoid(calibrated) * branch_b, pixel by pixel: the branch is half of z.

@@ -51,15 +51,18 @@ struct Gated {
 };
 
 // From g, the gradient of k t sigmoid(a t + b), that of t; put(i, j, value) gets it. The slopes are
-// steep where a map is flat: they meet the distance from the mean, not two large numbers.
+// steep where a map is flat: they meet the distance from the mean, not two large numbers. sigmoids:
+// room for a map of them, which take longer to compute than to keep.
 template <class Put>
 inline void gate_backward(Size size, const Cell* t, const float* kept, const Gate& w,
-                          const Gate& dw, float k, float* dk, const float* g, Put put) {
+                          const Gate& dw, float k, float* dk, const float* g,
+                          float* sigmoids, Put put) {
   const Spread a(kept + 2 * C), b(kept + 3 * C), m(kept);
   Sums of_k, of_b, of_a;
   over(size, [&](int i, int j) {
     const Vec x = load(t + i), s = sigmoid(fma(a.v[j], x, b.v[j]));
     const Vec gx = load(g + i) * x, gxs = gx * s, curved = gxs - gxs * s;
+    store(sigmoids + i, s);
     of_k.v[j] += gxs;
     of_b.v[j] += curved;
     of_a.v[j] = fma(curved, x - m.v[j], of_a.v[j]);
@@ -81,7 +84,7 @@ inline void gate_backward(Size size, const Cell* t, const float* kept, const Gat
   const Spread l(linear), o(constant);
   const Vec scale = all(k);
   over(size, [&](int i, int j) {
-    const Vec x = load(t + i), s = sigmoid(fma(a.v[j], x, b.v[j]));
+    const Vec x = load(t + i), s = load(sigmoids + i);
     const Vec slant = fma(a.v[j] * x, s - s * s, s);
     put(i, j, fma(scale * slant, load(g + i), fma(l.v[j], x - m.v[j], o.v[j])));
   });

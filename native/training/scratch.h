@@ -13,7 +13,7 @@ struct Scratch {
   Size size;
   Cell *padded12, *padded24, *padded48, *narrow, *map1, *map2, *map3, *map48;
   ProductRoom products;
-  float *f0, *f1, *f2, *f3, *f4, *f5, *f6, *f7, *f8, *f9, *f48;
+  float *f0, *f1, *f2, *f3, *f4, *f5, *f6, *f7, *f8, *f9, *f48, *sigmoids;
   Scratch(Arena& m, Size s) : size(s), products(m, s, kMostWide) {
     padded12 = m.map(padded_cells(s, 12));
     padded24 = m.map(padded_cells(s, 24));
@@ -23,7 +23,7 @@ struct Scratch {
     map2 = m.map(1L * s.pixels() * C);
     map3 = m.map(1L * s.pixels() * C);
     map48 = m.map(2L * s.pixels() * C);
-    for (float** f : {&f0, &f1, &f2, &f3, &f4, &f5, &f6, &f7, &f8, &f9})
+    for (float** f : {&f0, &f1, &f2, &f3, &f4, &f5, &f6, &f7, &f8, &f9, &sigmoids})
       *f = m.floats(1L * s.pixels() * C);
     f48 = m.floats(2L * s.pixels() * C);
   }
