@@ -175,7 +175,7 @@ std::unique_ptr<Run> make_run(int height, int width, int threads, bool) {
 }
 
 const char* obstacle() {
-  return amx::allow() ? nullptr : "the system does not give it the AMX tile registers";
+  return tile_unit_is_allowed() ? nullptr : "the system does not give it the AMX tile registers";
 }
 
 }  // namespace vsr

@@ -1,21 +1,16 @@
 // AMX: products of small bfloat16 matrices, added up in float32 in tiles that live in the core.
 //
-// Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, chapter 18. A product
-// takes as many cycles as its left matrix has rows, whatever its depth. So weights are on the left,
-// twelve output channels at a time, which divides every number of channels there is; on the right
-// are twelve pairs of input channels at sixteen positions. A row of a tile is a cache line: one that
-// begins anywhere else takes six times as long to load, which is why nothing here ever does.
+// A product takes as many cycles as its left matrix has rows, whatever its depth. So weights are on
+// the left, twelve output channels at a time, which divides every number of channels there is; on
+// the right are twelve pairs of input channels at sixteen positions. A row of a tile is a cache
+// line: one that begins anywhere else takes six times as long to load, which is why nothing here
+// ever does.
 #pragma once
 
-#include <immintrin.h>
-
-#include <cstdint>
 #include <cstring>
 #include <initializer_list>
-#if defined(__linux__)
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
+
+#include "../tile_unit.h"
 
 namespace vsr::amx {
 
@@ -30,50 +25,28 @@ using Cell = uint32_t;
 // A tile of weights: [12 outputs][16 cells, of which 12 are used].
 constexpr int kWeightTile = kTileOutputs * kTilePositions;
 
-// Asks the system for the tile registers. false: it does not give them.
-inline bool allow() {
-#if defined(__linux__)
-  constexpr int kRequestPermission = 0x1023, kTileData = 18;  // arch_prctl(2), asm/prctl.h
-  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-#else
-  return false;
-#endif
-}
-
 // Sets this thread's core up for as long as it lives: the shapes of the tiles; and numbers below
 // float32's normal range are zero, because arithmetic with them, which a sigmoid far from zero
 // would do, takes a hundred times as long.
 class Core {
  public:
-  Core() : control_(_mm_getcsr()) {
+  Core() : control_(_mm_getcsr()), unit_(shapes()) {
     constexpr unsigned kFlushToZero = 0x8000, kDenormalsAreZero = 0x40;
     _mm_setcsr(control_ | kFlushToZero | kDenormalsAreZero);
-    alignas(64) Configuration shape{};
-    shape.palette = 1;
-    for (int i = 0; i < 8; ++i) {
-      shape.rows[i] = kTileOutputs;
-      shape.row_bytes[i] = 64;
-    }
-    for (int weights : {4, 5}) shape.row_bytes[weights] = kTilePairs * sizeof(Cell);
-    for (int samples : {6, 7}) shape.rows[samples] = kTilePairs;
-    // GCC believes that the instruction reads a pointer's worth, and would leave the rest unwritten.
-    asm volatile("" : : "r"(&shape) : "memory");
-    _tile_loadconfig(&shape);
   }
-  ~Core() {
-    _tile_release();
-    _mm_setcsr(control_);
-  }
+  ~Core() { _mm_setcsr(control_); }
   Core(const Core&) = delete;
   Core& operator=(const Core&) = delete;
 
  private:
+  static TileShapes shapes() {
+    TileShapes all(kTileOutputs, 64);
+    for (int weights : {4, 5}) all.row_bytes[weights] = kTilePairs * sizeof(Cell);
+    for (int samples : {6, 7}) all.rows[samples] = kTilePairs;
+    return all;
+  }
   unsigned control_;
-  struct Configuration {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-  };
+  TileUnit unit_;
 };
 
 // Sums for Blocks times twelve outputs at two groups of sixteen positions. Their tiles are 0 to 3,

@@ -2,11 +2,7 @@
 // float32 sums.
 #pragma once
 
-#if defined(__linux__)
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
-
+#include "../../tile_unit.h"
 #include "../joins.h"
 #include "../memory.h"
 
@@ -15,40 +11,11 @@ namespace vsr::training {
 constexpr int kWidthMultiple = 16;  // a line of a map is whole tiles
 constexpr int kRows = 16;           // pixels that a product's result is handed over for
 
-// Asks the system for the tile registers, for the whole process. false: it does not give them.
-inline bool unit_is_allowed() {
-#if defined(__linux__)
-  constexpr int kRequestPermission = 0x1023, kTileData = 18;  // arch_prctl(2), asm/prctl.h
-  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-#else
-  return false;
-#endif
-}
+inline bool unit_is_allowed() { return tile_unit_is_allowed(); }
 
-// Has this thread's tile unit set up for as long as it lives: eight tiles of 16 rows of 64 bytes.
+// A thread's tile unit: tiles are 16 rows of 64 bytes.
 class Unit {
- public:
-  Unit() {
-    alignas(64) Configuration shape{};
-    shape.palette = 1;
-    for (int i = 0; i < 8; ++i) {
-      shape.rows[i] = 16;
-      shape.row_bytes[i] = 64;
-    }
-    // GCC believes that the instruction reads a pointer's worth, and would leave out the rest.
-    asm volatile("" : : "r"(&shape) : "memory");
-    _tile_loadconfig(&shape);
-  }
-  ~Unit() { _tile_release(); }
-  Unit(const Unit&) = delete;
-  Unit& operator=(const Unit&) = delete;
-
- private:
-  struct Configuration {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-  };
+  TileUnit unit_{TileShapes(16, 64)};
 };
 
 // A row of a tile is a cache line; one that begins anywhere else takes six times as long to load. So
