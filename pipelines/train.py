@@ -126,8 +126,6 @@ def train(
     net = recipe.build(settings.model, settings.scale, start)
     learner = Learner(net, recipe, settings, where)
     recipe.arrange(learner.net, where, compiled=settings.compiled)
-    # Validation too: float32, whole pictures of any size, not worth compiling for.
-    recipe.arrange(learner.averaged, where, compiled=False)
     weights = folder / f"{settings.model}_x{settings.scale}.safetensors"
     with Batches(
         training, settings.batch, settings.patch,
