@@ -7,34 +7,47 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-__all__ = ["flatten"]
+__all__ = ["FlatParameters"]
 
 
-@torch.no_grad()
-def flatten(parameters: Sequence[nn.Parameter]) -> Tensor:
-    """Move parameters into one tensor; each becomes a part of it, with the strides it has.
+class FlatParameters:
+    """Parameters moved into one tensor, of which each becomes a part with the strides it has.
 
     What is done to every number alike is then one operation, not one for each of a thousand small
-    tensors, most of whose time is overhead. If gradients are wanted, they lie in the tensor's
-    ``grad``, zeros at first: a gradient is added to what is there, as long as it is zeroed and not
-    taken away.
+    tensors, most of whose time is overhead.
+
+    Attributes:
+        values: a leaf, ``(sum of their sizes,)``, in their order. Its ``grad`` is zeros at first.
 
     Args:
         parameters: of one device and dtype, each dense: their strides leave no gap.
-
-    Returns:
-        A leaf, ``(sum of their sizes,)``, in their order.
     """
-    first = parameters[0]
-    wanted = first.requires_grad
-    values = first.new_empty(sum(p.numel() for p in parameters)).requires_grad_(wanted)
-    if wanted:
-        values.grad = torch.zeros_like(values)
-    at = 0
-    for p in parameters:
-        part = values.detach().as_strided(p.shape, p.stride(), at)
-        p.data = part.copy_(p)
-        if values.grad is not None:
-            p.grad = values.grad.as_strided(p.shape, p.stride(), at)
-        at += p.numel()
-    return values
+
+    def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
+        self._parameters = parameters
+        count = sum(p.numel() for p in parameters)
+        self.values = parameters[0].detach().new_empty(count).requires_grad_()
+        self.values.grad = self.gradient = torch.zeros_like(self.values)
+        self._gradients: list[Tensor] = []
+        at = 0
+        for p in parameters:
+            part = self.values.detach().as_strided(p.shape, p.stride(), at)
+            p.data = part.copy_(p.detach())
+            self._gradients.append(self.gradient.as_strided(p.shape, p.stride(), at))
+            at += p.numel()
+
+    @torch.no_grad()
+    def take_gradients(self) -> None:
+        """Move the parameters' gradients into that of :attr:`values`; they have none then.
+
+        A parameter that nothing has come to gets zeros.
+        """
+        self.gradient.zero_()
+        pairs = [
+            (part, p.grad)
+            for part, p in zip(self._gradients, self._parameters, strict=True)
+            if p.grad is not None
+        ]
+        torch._foreach_copy_([part for part, _ in pairs], [grad for _, grad in pairs])
+        for p in self._parameters:
+            p.grad = None

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vsr.training.average import MovingAverage
 from vsr.training.clipping import UsualNorm
-from vsr.training.flat import flatten
+from vsr.training.flat import FlatParameters
 from vsr.training.recipe import Recipe
 from vsr.training.settings import TrainSettings
 
@@ -45,9 +45,9 @@ class Learner:
         self.net = net.to(device)
         self.averaged = copy.deepcopy(self.net).eval().requires_grad_(requires_grad=False)
         groups = recipe.parameter_groups(self.net)
-        self._values = [flatten(group["params"]) for group in groups]
-        self._average = [
-            MovingAverage(flatten(group["params"]), settings.average)
+        self._parts = [FlatParameters(group["params"]) for group in groups]
+        self._averages = [
+            MovingAverage(FlatParameters(group["params"]).values.detach(), settings.average)
             for group in recipe.parameter_groups(self.averaged)
         ]
         self.usual = UsualNorm(settings.clip, device)
@@ -55,7 +55,7 @@ class Learner:
         self._skipped = torch.zeros((), device=device)
         kind = torch.optim.AdamW if settings.optimiser == "adamw" else torch.optim.Adam
         self.optimiser: torch.optim.Optimizer = kind(
-            [g | {"params": [v]} for g, v in zip(groups, self._values, strict=True)],
+            [g | {"params": [part.values]} for g, part in zip(groups, self._parts, strict=True)],
             lr=settings.rate,
             betas=(0.9, 0.99),
             weight_decay=settings.weight_decay,
@@ -79,7 +79,9 @@ class Learner:
             sr = self.net(lr.contiguous(memory_format=torch.channels_last))
         loss = self._loss(sr, hr)
         torch.autograd.backward(loss)
-        gradients = [v.grad for v in self._values if v.grad is not None]
+        for part in self._parts:
+            part.take_gradients()
+        gradients = [part.gradient for part in self._parts]
         norm = nn.utils.get_total_norm(gradients)
         torch._foreach_mul_(gradients, self.usual.factor(norm))
         # The fused optimiser leaves a step out where this is 1, without the CPU having to look.
@@ -88,9 +90,8 @@ class Learner:
         self.optimiser.step()
         self.usual.note(norm)
         self._skipped += broken
-        self.optimiser.zero_grad(set_to_none=False)
-        for average, values in zip(self._average, self._values, strict=True):
-            average.update(values, self.step)
+        for average, part in zip(self._averages, self._parts, strict=True):
+            average.update(part.values, self.step)
         self.step += 1
         return loss.detach()
 
