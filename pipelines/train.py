@@ -21,7 +21,7 @@ from vsr.training.learner import Learner
 from vsr.training.loop import Loop, Outcome, Stepped, Validated
 from vsr.training.recipe import recipe_for
 from vsr.training.settings import TrainSettings
-from vsr.training.store import Store, fingerprint, hold_out, prepare
+from vsr.training.store import DRAWING_FORMAT, Store, drawing_names, fingerprint, hold_out, prepare
 from vsr.training.validation import validation_pairs
 
 __all__ = [
@@ -183,8 +183,13 @@ def _data(
     degrade = VideoDegrade(settings.seed) if settings.degrade == "video" else None
     least = settings.patch if degrade is None else settings.patch * 10 // 9 + 2
 
-    def stored(images: list[Path], folder: Path, patch: int, shrink: bool) -> Store:
-        facts = (settings.scale, settings.degrade, settings.seed if degrade else 0, patch, shrink)
+    def stored(
+        images: list[Path], folder: Path, patch: int, shrink: bool, drawings: int = 0
+    ) -> Store:
+        seed = settings.seed if degrade else 0
+        facts: tuple[object, ...] = (settings.scale, settings.degrade, seed, patch, shrink)
+        if drawings:
+            facts = (*facts, drawings, DRAWING_FORMAT)
         return prepare(
             images,
             folder,
@@ -193,6 +198,7 @@ def _data(
             patch=patch,
             shrink=shrink,
             degrade=degrade,
+            drawings=drawings,
             on_image=lambda done, total: tell(Prepared(done, total)),
         )
 
@@ -200,22 +206,26 @@ def _data(
     if settings.validation is not None:
         folder = Path(settings.validation)
         others = stored(find_images(folder), folder, 16, shrink=False)
-        return stored(images, data, least, shrink=True), validation_pairs(others, None)
+        training = stored(images, data, least, shrink=True, drawings=settings.drawings)
+        return training, validation_pairs(others, None)
     held = hold_out(names)
-    whole = stored(images, data, least, shrink=True)
-    return whole.part(set(names) - held), validation_pairs(whole.part(held), HELD_OUT_SIZE)
+    whole = stored(images, data, least, shrink=True, drawings=settings.drawings)
+    drawn = drawing_names(settings.drawings)
+    training = whole.part({*names, *drawn} - held)
+    return training, validation_pairs(whole.part(held), HELD_OUT_SIZE)
 
 
 def _metadata(settings: TrainSettings, command: str, images: int) -> dict[str, str]:
     start = f", from {Path(settings.start_from).name}" if settings.start_from else ""
+    drawn = f" and {settings.drawings} drawings" if settings.drawings else ""
     return {
         "model": settings.model,
         "scale": str(settings.scale),
         "format": "1",
-        "training": f"vsr train, {settings.degrade} degradation, {images} images{start}",
+        "training": f"vsr train, {settings.degrade} degradation, {images} images{drawn}{start}",
         "command": command,
         "seed": str(settings.seed),
-        "data": f"{Path(settings.data).name}: {images} images",
+        "data": f"{Path(settings.data).name}: {images} images{drawn}",
         "licence": "that of the person who trained; mind the licences of the images",
     }
 

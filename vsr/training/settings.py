@@ -22,6 +22,7 @@ class TrainSettings:
             every thirteenth of ``data``.
         degrade: how LR is made: ``bicubic``, or ``video`` (bicubic, then blur, noise, and an
             encoder).
+        drawings: so many are trained on beside the images of ``data``.
         steps: optimiser steps in all; 0: as many as ``time_budget`` allows, or the schedule's own.
         time_budget: seconds, 0 for none.
         batch: crops in a step. patch: side of a crop, LR pixels.
@@ -44,6 +45,7 @@ class TrainSettings:
     data: str = ""
     validation: str | None = None
     degrade: Literal["bicubic", "video"] = "bicubic"
+    drawings: int = 0
     steps: int = 0
     time_budget: float = 0.0
     batch: int = 16
@@ -67,7 +69,7 @@ class TrainSettings:
     def __post_init__(self) -> None:
         limits = {
             "batch": 1, "patch": 8, "detail": 1, "validate_every": 1, "save_every": 1, "seed": 0,
-            "steps": 0, "time_budget": 0, "clip": 0, "weight_decay": 0,
+            "drawings": 0, "steps": 0, "time_budget": 0, "clip": 0, "weight_decay": 0,
         }  # fmt: skip
         for name, least in limits.items():
             if getattr(self, name) < least:

@@ -23,7 +23,16 @@ from vsr.errors import InputError
 from vsr.models.bicubic import imresize
 from vsr.training.images import read_image
 
-__all__ = ["Degrade", "Entry", "Store", "fingerprint", "hold_out", "prepare"]
+__all__ = [
+    "DRAWING_FORMAT",
+    "Degrade",
+    "Entry",
+    "Store",
+    "drawing_names",
+    "fingerprint",
+    "hold_out",
+    "prepare",
+]
 
 #: LR picture -> versions of it, each with the place (y, x) of its first pixel in the LR picture.
 Degrade = Callable[[NDArray[np.uint8], int], Sequence[tuple[NDArray[np.uint8], int, int]]]
@@ -31,6 +40,8 @@ Degrade = Callable[[NDArray[np.uint8], int], Sequence[tuple[NDArray[np.uint8], i
 _INDEX = "index.json"
 #: Changes when a store is prepared otherwise, so that old ones are not taken.
 _FORMAT = 1
+#: Changes when a number's drawing is another one.
+DRAWING_FORMAT = 1
 #: One in so many images is for validation.
 HELD_OUT_EVERY = 13
 _HELD_OUT_FIRST = 5
@@ -143,6 +154,7 @@ def prepare(
     patch: int,
     shrink: bool = True,
     degrade: Degrade | None = None,
+    drawings: int = 0,
     on_image: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Store:
     """Read every image and store it beside its LR version; does nothing if that has been done.
@@ -157,10 +169,13 @@ def prepare(
         patch: LR pixels that every side must have.
         shrink: shrink large lossy images first, see :func:`~vsr.training.images.read_image`.
         degrade: makes versions of an LR picture; it also gets the image's number.
+        drawings: so many are stored after the images; see :mod:`vsr.training.drawings`. Their names
+            are those of :func:`drawing_names`.
         on_image: called with images done and in all.
 
     Raises:
         InputError: images cannot be read or are smaller than a patch; all of them are named.
+        DependencyError: Pillow is not installed, or for drawings OpenCV.
     """
     if (target / _INDEX).is_file():
         return Store.open(target)
@@ -168,11 +183,16 @@ def prepare(
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
-        _write(images, folder, part, scale, patch, shrink, degrade, on_image)
+        _write(images, folder, part, scale, patch, shrink, degrade, drawings, on_image)
         part.replace(target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return Store.open(target)
+
+
+def drawing_names(count: int) -> list[str]:
+    """What drawings are called in a store; no image is called so."""
+    return [f"drawing:{number}" for number in range(count)]
 
 
 def _write(
@@ -183,15 +203,17 @@ def _write(
     patch: int,
     shrink: bool,
     degrade: Degrade | None,
+    drawings: int,
     on_image: Callable[[int, int], None],
 ) -> None:
     entries: list[Entry] = []
     problems: list[InputError] = []
+    names = [path.relative_to(folder).as_posix() for path in images] + drawing_names(drawings)
+    sources: list[Path | int] = [*images, *range(drawings)]
     with (part / "lr.u8").open("wb") as lr_file, (part / "hr.u8").open("wb") as hr_file:
-        for number, path in enumerate(images):
-            name = path.relative_to(folder).as_posix()
+        for number, (name, source) in enumerate(zip(names, sources, strict=True)):
             try:
-                hr = _cropped(read_image(path, shrink=shrink), path, scale, patch)
+                hr = _read(source, scale, patch, shrink=shrink)
             except InputError as error:
                 problems.append(error)
                 continue
@@ -202,12 +224,27 @@ def _write(
                 entries.append(Entry(name, height, width, lr_file.tell(), first, hr.shape[1]))
                 lr_file.write(np.ascontiguousarray(version).data)
             hr_file.write(np.ascontiguousarray(hr).data)
-            on_image(number + 1, len(images))
+            on_image(number + 1, len(sources))
         sizes = {"lr": lr_file.tell(), "hr": hr_file.tell()}
     if problems:
         raise _together(problems, folder)
     index = {"scale": scale, **sizes, "entries": [asdict(entry) for entry in entries]}
     (part / _INDEX).write_text(json.dumps(index) + "\n", encoding="utf-8")
+
+
+def _read(source: Path | int, scale: int, patch: int, *, shrink: bool) -> NDArray[np.uint8]:
+    """HR of an image, or of the drawing of a number."""
+    if isinstance(source, int):
+        from vsr.training.drawings import draw
+
+        return _whole(draw(source), scale)
+    return _cropped(read_image(source, shrink=shrink), source, scale, patch)
+
+
+def _whole(hr: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
+    """Without the pixels that are no multiple of ``scale``."""
+    height, width = hr.shape[:2]
+    return hr[: height // scale * scale, : width // scale * scale]
 
 
 def _cropped(hr: NDArray[np.uint8], path: Path, scale: int, patch: int) -> NDArray[np.uint8]:
@@ -219,7 +256,7 @@ def _cropped(hr: NDArray[np.uint8], path: Path, scale: int, patch: int) -> NDArr
             remedy=f"Take it out of the folder, or choose a --patch of at most "
             f"{min(height, width) // scale}.",
         )
-    return hr[: height // scale * scale, : width // scale * scale]
+    return _whole(hr, scale)
 
 
 def _together(problems: list[InputError], folder: Path) -> InputError:

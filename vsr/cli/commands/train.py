@@ -76,6 +76,10 @@ def _option(section: str, *names: str, **settings: Any) -> Callable[[F], F]:
     help="video: LR goes through blur, noise and x264 or x265.  [default: bicubic]",
 )  # fmt: skip
 @_option(
+    _DATA, "--drawings", type=click.IntRange(min=0), default=0, metavar="N",
+    help="Train on so many drawings too: hard edges, stripes, letters.  [default: 0]",
+)  # fmt: skip
+@_option(
     _DATA, "--store", type=click.Path(), metavar="FOLDER",
     help="Where prepared images are kept, to share them between runs.  [default: RUN/store]",
 )  # fmt: skip
