@@ -209,8 +209,10 @@ def _data(
         training = stored(images, data, least, shrink=True, drawings=settings.drawings)
         return training, validation_pairs(others, None)
     held = hold_out(names)
-    whole = stored(images, data, least, shrink=True, drawings=settings.drawings)
     drawn = drawing_names(settings.drawings)
+    if len(drawn) > 1:
+        held |= hold_out(drawn)
+    whole = stored(images, data, least, shrink=True, drawings=settings.drawings)
     training = whole.part({*names, *drawn} - held)
     return training, validation_pairs(whole.part(held), HELD_OUT_SIZE)
 

@@ -19,7 +19,7 @@ class TrainSettings:
     Attributes:
         model, scale: what is trained.
         data: folder of images. validation: folder of images to validate on; ``None`` holds out
-            every thirteenth of ``data``.
+            every thirteenth of ``data`` and of the drawings.
         degrade: how LR is made: ``bicubic``, or ``video`` (bicubic, then blur, noise, and an
             encoder).
         drawings: so many are trained on beside the images of ``data``.
