@@ -184,12 +184,17 @@ def _data(
     least = settings.patch if degrade is None else settings.patch * 10 // 9 + 2
 
     def stored(
-        images: list[Path], folder: Path, patch: int, shrink: bool, drawings: int = 0
+        images: list[Path],
+        folder: Path,
+        patch: int,
+        shrink: bool,
+        drawings: int = 0,
+        sizes: int = 1,
     ) -> Store:
         seed = settings.seed if degrade else 0
         facts: tuple[object, ...] = (settings.scale, settings.degrade, seed, patch, shrink)
-        if drawings:
-            facts = (*facts, drawings, DRAWING_FORMAT)
+        if drawings or sizes > 1:
+            facts = (*facts, drawings, sizes, DRAWING_FORMAT)
         return prepare(
             images,
             folder,
@@ -199,35 +204,38 @@ def _data(
             shrink=shrink,
             degrade=degrade,
             drawings=drawings,
+            sizes=sizes,
             on_image=lambda done, total: tell(Prepared(done, total)),
         )
 
     names = [path.relative_to(data).as_posix() for path in images]
+    more = (settings.drawings, settings.sizes)
     if settings.validation is not None:
         folder = Path(settings.validation)
-        others = stored(find_images(folder), folder, 16, shrink=False)
-        training = stored(images, data, least, shrink=True, drawings=settings.drawings)
-        return training, validation_pairs(others, None)
+        others = stored(find_images(folder), folder, 16, False)
+        return stored(images, data, least, True, *more), validation_pairs(others, None)
     held = hold_out(names)
     drawn = drawing_names(settings.drawings)
     if len(drawn) > 1:
         held |= hold_out(drawn)
-    whole = stored(images, data, least, shrink=True, drawings=settings.drawings)
+    whole = stored(images, data, least, True, *more)
     training = whole.part({*names, *drawn} - held)
     return training, validation_pairs(whole.part(held), HELD_OUT_SIZE)
 
 
 def _metadata(settings: TrainSettings, command: str, images: int) -> dict[str, str]:
     start = f", from {Path(settings.start_from).name}" if settings.start_from else ""
+    sizes = f" in {settings.sizes} sizes" if settings.sizes > 1 else ""
     drawn = f" and {settings.drawings} drawings" if settings.drawings else ""
+    what = f"{images} images{sizes}{drawn}"
     return {
         "model": settings.model,
         "scale": str(settings.scale),
         "format": "1",
-        "training": f"vsr train, {settings.degrade} degradation, {images} images{drawn}{start}",
+        "training": f"vsr train, {settings.degrade} degradation, {what}{start}",
         "command": command,
         "seed": str(settings.seed),
-        "data": f"{Path(settings.data).name}: {images} images{drawn}",
+        "data": f"{Path(settings.data).name}: {what}",
         "licence": "that of the person who trained; mind the licences of the images",
     }
 

@@ -281,3 +281,23 @@ def test_batches_come_in_order_and_can_be_sought(tmp_path: Path) -> None:
             assert torch.equal(hr, crops(step)[1])
         batches.seek(9)
         assert torch.equal(batches.take()[0], crops(9)[0])
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_images_are_taken_in_several_sizes(scale: int, tmp_path: Path) -> None:
+    """As long as they are no smaller than a patch."""
+    folder = make_photos(tmp_path / "photos", count=2, height=70, width=90)
+    plain = prepared(folder, scale)
+    images = find_images(folder)
+    store = prepare(images, folder, tmp_path / "more", scale=scale, patch=8, sizes=9)
+    fits = 3 if scale == 2 else 2
+    assert [entry.name for entry in store.entries] == ["0.png"] * fits + ["1.png"] * fits
+    for number in range(2):
+        expected = plain.pair(plain.entries[number])[1].numpy()
+        for entry in store.entries[number * fits : (number + 1) * fits]:
+            lr, hr = store.pair(entry)
+            assert (hr.numpy() == expected).all()
+            assert (lr.numpy() == imresize(expected, 1 / scale)).all()
+            half = imresize(expected, 0.5)
+            expected = half[: len(half) // scale * scale, : half.shape[1] // scale * scale]
+        assert min(expected.shape[:2]) // scale < 8

@@ -1,7 +1,7 @@
 """Drawings to train on beside photos: hard edges, stripes, spots, lines and letters.
 
 Photos that have been shrunk show few of them, and what a network has not seen it enlarges softly.
-Drawn at four times the size, averaged, then blurred a little as a lens does.
+Drawn at four times the size, averaged, then blurred or sharpened a little.
 """
 
 from __future__ import annotations
@@ -55,8 +55,13 @@ def draw(number: int) -> NDArray[np.uint8]:
         fill = _paint(rng, max(mask.shape))[:h, :w]
         np.copyto(part, fill, where=mask[:h, :w, None] > 0)
     small = cv2.resize(canvas, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    if (sigma := float(rng.choice([0.0, 0.3, 0.45, 0.6, 0.8]))) > 0:
-        small = cv2.GaussianBlur(small, (0, 0), sigma)
+    # As a lens and a camera leave it: blurred, as it is, or sharpened until edges overshoot.
+    kind = rng.random()
+    if kind < 0.25:
+        small = cv2.GaussianBlur(small, (0, 0), rng.uniform(0.3, 0.7))
+    elif kind > 0.5:
+        soft = cv2.GaussianBlur(small, (0, 0), rng.uniform(0.6, 1.2))
+        small = small + rng.uniform(0.2, 1) * (small - soft)
     light = 1 + 0.25 * _smooth(rng, SIDE, 2)[..., None]
     small = small * light + rng.normal(0, rng.choice([0.0, 0.5, 1.5]), small.shape)
     codes: NDArray[np.uint8] = np.clip(np.rint(small), 0, 255).astype(np.uint8)

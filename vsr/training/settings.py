@@ -23,6 +23,7 @@ class TrainSettings:
         degrade: how LR is made: ``bicubic``, or ``video`` (bicubic, then blur, noise, and an
             encoder).
         drawings: so many are trained on beside the images of ``data``.
+        sizes: the images of ``data`` are taken in so many, each half the one before.
         steps: optimiser steps in all; 0: as many as ``time_budget`` allows, or the schedule's own.
         time_budget: seconds, 0 for none.
         batch: crops in a step. patch: side of a crop, LR pixels.
@@ -46,6 +47,7 @@ class TrainSettings:
     validation: str | None = None
     degrade: Literal["bicubic", "video"] = "bicubic"
     drawings: int = 0
+    sizes: int = 1
     steps: int = 0
     time_budget: float = 0.0
     batch: int = 16
@@ -69,7 +71,7 @@ class TrainSettings:
     def __post_init__(self) -> None:
         limits = {
             "batch": 1, "patch": 8, "detail": 1, "validate_every": 1, "save_every": 1, "seed": 0,
-            "drawings": 0, "steps": 0, "time_budget": 0, "clip": 0, "weight_decay": 0,
+            "drawings": 0, "sizes": 1, "steps": 0, "time_budget": 0, "clip": 0, "weight_decay": 0,
         }  # fmt: skip
         for name, least in limits.items():
             if getattr(self, name) < least:

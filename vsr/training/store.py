@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -155,6 +155,7 @@ def prepare(
     shrink: bool = True,
     degrade: Degrade | None = None,
     drawings: int = 0,
+    sizes: int = 1,
     on_image: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Store:
     """Read every image and store it beside its LR version; does nothing if that has been done.
@@ -171,6 +172,8 @@ def prepare(
         degrade: makes versions of an LR picture; it also gets the image's number.
         drawings: so many are stored after the images; see :mod:`vsr.training.drawings`. Their names
             are those of :func:`drawing_names`.
+        sizes: every image is stored in so many, each half the one before, as long as it is no
+            smaller than a patch; drawings are not.
         on_image: called with images done and in all.
 
     Raises:
@@ -183,7 +186,7 @@ def prepare(
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
-        _write(images, folder, part, scale, patch, shrink, degrade, drawings, on_image)
+        _write(images, folder, part, scale, patch, shrink, degrade, drawings, sizes, on_image)
         part.replace(target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -204,6 +207,7 @@ def _write(
     shrink: bool,
     degrade: Degrade | None,
     drawings: int,
+    sizes: int,
     on_image: Callable[[int, int], None],
 ) -> None:
     entries: list[Entry] = []
@@ -217,18 +221,19 @@ def _write(
             except InputError as error:
                 problems.append(error)
                 continue
-            lr = imresize(hr, 1 / scale)
-            for version, y, x in degrade(lr, number) if degrade else [(lr, 0, 0)]:
-                first = hr_file.tell() + (y * scale * hr.shape[1] + x * scale) * 3
-                height, width = version.shape[:2]
-                entries.append(Entry(name, height, width, lr_file.tell(), first, hr.shape[1]))
-                lr_file.write(np.ascontiguousarray(version).data)
-            hr_file.write(np.ascontiguousarray(hr).data)
+            for size in _halved(hr, 1 if isinstance(source, int) else sizes, scale, patch):
+                lr = imresize(size, 1 / scale)
+                for version, y, x in degrade(lr, number) if degrade else [(lr, 0, 0)]:
+                    first = hr_file.tell() + (y * scale * size.shape[1] + x * scale) * 3
+                    height, width = version.shape[:2]
+                    entries.append(Entry(name, height, width, lr_file.tell(), first, size.shape[1]))
+                    lr_file.write(np.ascontiguousarray(version).data)
+                hr_file.write(np.ascontiguousarray(size).data)
             on_image(number + 1, len(sources))
-        sizes = {"lr": lr_file.tell(), "hr": hr_file.tell()}
+        lengths = {"lr": lr_file.tell(), "hr": hr_file.tell()}
     if problems:
         raise _together(problems, folder)
-    index = {"scale": scale, **sizes, "entries": [asdict(entry) for entry in entries]}
+    index = {"scale": scale, **lengths, "entries": [asdict(entry) for entry in entries]}
     (part / _INDEX).write_text(json.dumps(index) + "\n", encoding="utf-8")
 
 
@@ -239,6 +244,18 @@ def _read(source: Path | int, scale: int, patch: int, *, shrink: bool) -> NDArra
 
         return _whole(draw(source), scale)
     return _cropped(read_image(source, shrink=shrink), source, scale, patch)
+
+
+def _halved(
+    hr: NDArray[np.uint8], sizes: int, scale: int, patch: int
+) -> Iterator[NDArray[np.uint8]]:
+    """``hr``, and then half of it and so on, as long as it is no smaller than a patch."""
+    for number in range(sizes):
+        if number:
+            hr = _whole(imresize(hr, 0.5), scale)
+        if number and min(hr.shape[:2]) // scale < patch:
+            return
+        yield hr
 
 
 def _whole(hr: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:

@@ -80,6 +80,10 @@ def _option(section: str, *names: str, **settings: Any) -> Callable[[F], F]:
     help="Train on so many drawings too: hard edges, stripes, letters.  [default: 0]",
 )  # fmt: skip
 @_option(
+    _DATA, "--sizes", type=click.IntRange(min=1), default=1, metavar="N",
+    help="Take every image in N sizes, each half the one before.  [default: 1]",
+)  # fmt: skip
+@_option(
     _DATA, "--store", type=click.Path(), metavar="FOLDER",
     help="Where prepared images are kept, to share them between runs.  [default: RUN/store]",
 )  # fmt: skip
