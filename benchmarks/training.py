@@ -25,12 +25,12 @@ from pipelines.memory import keep_freed_memory
 from pipelines.train import settle
 from vsr.models.fdiwn import Fdiwn
 from vsr.models.fdiwn_recipe import initialise_as_bicubic
-from vsr.training.crops import Batches
-from vsr.training.images import find_images
+from vsr.training.data.crops import Batches
+from vsr.training.data.images import find_images
+from vsr.training.data.store import Store, prepare
 from vsr.training.learner import Learner
 from vsr.training.recipe import recipe_for
 from vsr.training.settings import TrainSettings
-from vsr.training.store import Store, prepare
 
 Step = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 

@@ -14,14 +14,21 @@ import torch
 from vsr.engine.device import choose_device
 from vsr.errors import BackendError, OutputError, UsageError
 from vsr.models.weights import read_weights
-from vsr.training.crops import Batches
-from vsr.training.degrade import VideoDegrade
-from vsr.training.images import find_images
+from vsr.training.data.crops import Batches
+from vsr.training.data.degrade import VideoDegrade
+from vsr.training.data.images import find_images
+from vsr.training.data.store import (
+    DRAWING_FORMAT,
+    Store,
+    drawing_names,
+    fingerprint,
+    hold_out,
+    prepare,
+)
 from vsr.training.learner import Learner
 from vsr.training.loop import Loop, Outcome, Stepped, Validated
 from vsr.training.recipe import recipe_for
 from vsr.training.settings import TrainSettings
-from vsr.training.store import DRAWING_FORMAT, Store, drawing_names, fingerprint, hold_out, prepare
 from vsr.training.validation import validation_pairs
 
 __all__ = [

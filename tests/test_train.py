@@ -22,14 +22,14 @@ from vsr.errors import InputError, ModelError, OutputError, UsageError
 from vsr.models.registry import load_model
 from vsr.models.trunk_native import problem as native_problem
 from vsr.models.weights import read_metadata, read_weights
-from vsr.training.crops import Batches
-from vsr.training.images import find_images
+from vsr.training.data.crops import Batches
+from vsr.training.data.images import find_images
+from vsr.training.data.store import prepare
 from vsr.training.learner import Learner
 from vsr.training.loop import Loop, Stepped, Validated
 from vsr.training.recipe import RECIPES, recipe_for
 from vsr.training.records import load_checkpoint
 from vsr.training.settings import TrainSettings
-from vsr.training.store import prepare
 from vsr.training.validation import validation_pairs
 
 CPU = torch.device("cpu")

@@ -16,9 +16,9 @@ from PIL import Image
 
 from vsr.errors import DependencyError, InputError
 from vsr.models.bicubic import imresize
-from vsr.training.crops import Batches, Crops
-from vsr.training.images import find_images, read_image
-from vsr.training.store import Entry, Store, fingerprint, hold_out, prepare
+from vsr.training.data.crops import Batches, Crops
+from vsr.training.data.images import find_images, read_image
+from vsr.training.data.store import Entry, Store, fingerprint, hold_out, prepare
 
 CPU = torch.device("cpu")
 

@@ -10,7 +10,7 @@ import torch
 from photos import photo
 
 from vsr.metrics import psnr
-from vsr.training.degrade import (
+from vsr.training.data.degrade import (
     CLIPS,
     FRAMES,
     Recording,

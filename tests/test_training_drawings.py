@@ -13,12 +13,12 @@ from pipelines.train import Started, TrainEvent, train
 from vsr.errors import DependencyError
 from vsr.models.bicubic import imresize
 from vsr.models.weights import read_metadata
-from vsr.training import drawings
-from vsr.training.drawings import draw
-from vsr.training.images import find_images
+from vsr.training.data import drawings
+from vsr.training.data.drawings import draw
+from vsr.training.data.images import find_images
+from vsr.training.data.store import drawing_names, hold_out, prepare
 from vsr.training.recipe import RECIPES
 from vsr.training.settings import TrainSettings
-from vsr.training.store import drawing_names, hold_out, prepare
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +88,7 @@ def test_some_are_trained_on_and_some_validated_on(
 
 def test_without_opencv_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cv2", None)
-    monkeypatch.delitem(sys.modules, "vsr.training.drawings")
+    monkeypatch.delitem(sys.modules, "vsr.training.data.drawings")
     folder = make_photos(tmp_path / "photos")
     with pytest.raises(DependencyError, match="OpenCV") as caught:
         prepare(find_images(folder), folder, tmp_path / "s", scale=2, patch=8, drawings=1)

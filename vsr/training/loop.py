@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vsr.models.weights import save_weights
-from vsr.training.crops import Batches
+from vsr.training.data.crops import Batches
 from vsr.training.learner import Learner
 from vsr.training.records import Log, LogRow, load_checkpoint, plot, save_checkpoint
 from vsr.training.schedule import DEFAULT_STEPS, Schedule, steps_within

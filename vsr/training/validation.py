@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vsr.metrics import psnr_y
-from vsr.training.store import Store
+from vsr.training.data.store import Store
 
 __all__ = ["validate", "validation_pairs"]
 

@@ -78,7 +78,7 @@ def draw_recording(rng: np.random.Generator) -> Recording:
 
 
 class VideoDegrade:
-    """Makes compressed clips of an LR picture; see :data:`vsr.training.store.Degrade`.
+    """Makes compressed clips of an LR picture; see :data:`vsr.training.data.store.Degrade`.
 
     Args:
         seed: of everything random; with the picture's number it settles the clips.

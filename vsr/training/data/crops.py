@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vsr.training.store import Store
+from vsr.training.data.store import Store
 
 __all__ = ["Batches", "Crops"]
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from vsr.errors import InputError
 from vsr.models.bicubic import imresize
-from vsr.training.images import read_image
+from vsr.training.data.images import read_image
 
 __all__ = [
     "DRAWING_FORMAT",
@@ -168,10 +168,10 @@ def prepare(
         target: the store; it appears when it is complete.
         scale: HR pixels per LR pixel.
         patch: LR pixels that every side must have.
-        shrink: shrink large lossy images first, see :func:`~vsr.training.images.read_image`.
+        shrink: shrink large lossy images first, see :func:`~vsr.training.data.images.read_image`.
         degrade: makes versions of an LR picture; it also gets the image's number.
-        drawings: so many are stored after the images; see :mod:`vsr.training.drawings`. Their names
-            are those of :func:`drawing_names`.
+        drawings: so many are stored after the images, see :mod:`vsr.training.data.drawings`. Their
+            names are those of :func:`drawing_names`.
         sizes: every image is stored in so many, each half the one before, as long as it is no
             smaller than a patch; drawings are not.
         on_image: called with images done and in all.
@@ -240,7 +240,7 @@ def _write(
 def _read(source: Path | int, scale: int, patch: int, *, shrink: bool) -> NDArray[np.uint8]:
     """HR of an image, or of the drawing of a number."""
     if isinstance(source, int):
-        from vsr.training.drawings import draw
+        from vsr.training.data.drawings import draw
 
         return _whole(draw(source), scale)
     return _cropped(read_image(source, shrink=shrink), source, scale, patch)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vsr.errors import DependencyError
-from vsr.training.store import DRAWING_FORMAT
+from vsr.training.data.store import DRAWING_FORMAT
 
 try:
     import cv2

@@ -1,0 +1,1 @@
+"""What is trained on: images, drawings, their pairs on disk, and the crops drawn of them."""
