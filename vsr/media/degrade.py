@@ -182,6 +182,10 @@ class _Pipe:
         if spec.encoder == "libx265":
             # Worker threads: their number changes the result.
             options["x265-params"] += ":pools=none:frame-threads=1"
+        elif torch.backends.cpu.get_cpu_capability() == "AVX512":
+            # With AVX-512 x264 gave up to four results for the same frames (its macroblock tree, in
+            # the build that comes with PyAV 18); with AVX2 always one.
+            options["x264-params"] = "asm=avx2"
         context.options = options
         complaints = open_listening(context)
         if complaints:
