@@ -6,10 +6,15 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from browser import browser, chromium
 
 __all__ = ["browser", "chromium", "reference"]
+
+# No test depends on timing: a machine with other work is slow now and then.
+hypothesis.settings.register_profile("vsr", deadline=None)
+hypothesis.settings.load_profile("vsr")
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # There is a worker for each core; more threads than cores make torch several times slower.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -161,9 +163,9 @@ def test_store_is_prepared_once(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     tell = lambda done, total: seen.append((done, total))  # noqa: E731
     prepared(folder, on_image=tell)
-    assert seen == [(1, 2), (2, 2)]
+    assert seen == [(0, 2), (1, 2), (2, 2)]
     again = prepared(folder, on_image=tell)
-    assert len(seen) == 2
+    assert len(seen) == 3
     assert (again.pair(again.entries[1])[1].numpy() == photo(70, 90, 1)).all()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["photos", "store"]
 
@@ -301,3 +303,20 @@ def test_images_are_taken_in_several_sizes(scale: int, tmp_path: Path) -> None:
             half = imresize(expected, 0.5)
             expected = half[: len(half) // scale * scale, : half.shape[1] // scale * scale]
         assert min(expected.shape[:2]) // scale < 8
+
+
+def test_two_runs_prepare_the_same_images_once(tmp_path: Path) -> None:
+    folder = make_photos(tmp_path / "photos", count=4)
+    done: list[int] = []
+    both = threading.Barrier(2)
+
+    def run() -> Store:
+        both.wait()
+        return prepared(folder, on_image=lambda number, _total: done.append(number))
+
+    with ThreadPoolExecutor(2) as pool:
+        one, other = (future.result() for future in [pool.submit(run) for _ in range(2)])
+    assert sorted(done) in ([0, 0, 1, 2, 3, 4], [0, 1, 2, 3, 4])
+    assert one.entries == other.entries
+    assert torch.equal(one.hr, other.hr)
+    assert not list(tmp_path.glob(".store.part"))

@@ -23,7 +23,7 @@ from vsr.training.average import MovingAverage
 from vsr.training.clipping import UsualNorm
 from vsr.training.flat import FlatParameters
 from vsr.training.recipe import recipe_for
-from vsr.training.records import Log, LogRow, load_checkpoint, plot
+from vsr.training.records import Log, LogRow, load_checkpoint, plot, save_checkpoint
 from vsr.training.schedule import Schedule, steps_within
 from vsr.training.settings import TrainSettings
 
@@ -138,15 +138,19 @@ def test_networks_start_near_bicubic(variant: str, scale: int) -> None:
         assert (net(x)[inner] - Bicubic(scale)(x)[inner]).abs().max() < 0.01
 
 
-def test_picture_layers_learn_slowly() -> None:
+def test_picture_layers_learn_slowly_and_gains_fast() -> None:
     net = Fdiwn(2)
-    fast, slow = parameter_groups(net)
+    rest, slow, gains = parameter_groups(net)
     names = {id(p): name for name, p in net.named_parameters()}
     assert {names[id(p)].split(".")[0] for p in slow["params"]} == {
         "subtract_mean", "add_mean", "head", "input_widen", "input_up",
     }  # fmt: skip
-    assert len(fast["params"]) + len(slow["params"]) == len(list(net.parameters()))
-    assert slow["share"] < fast["share"] == 1
+    assert {names[id(p)].split(".")[-1] for p in gains["params"]} == {
+        "g", "wide_scale", "skip_scale", "body_scale", "scale_a", "scale_b", "affine_bias",
+        "affine_weight", "mean_bias", "mean_weight", "norm_bias", "norm_weight",
+    }  # fmt: skip
+    assert sum(len(g["params"]) for g in (rest, slow, gains)) == len(names)
+    assert slow["share"] < rest["share"] == 1 < gains["share"]
 
 
 def noisy(scale: int, variant: str) -> Fdiwn:
@@ -258,3 +262,12 @@ def test_damaged_checkpoint_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "c.pt").write_bytes(b"PK\x03\x04 cut off")
     with pytest.raises(InputError, match="checkpoint cannot be read"):
         load_checkpoint(tmp_path / "c.pt")
+
+
+def test_another_version_s_checkpoint_is_an_error(tmp_path: Path) -> None:
+    torch.save({"learner": {}}, tmp_path / "c.pt")
+    with pytest.raises(InputError, match="another version's") as caught:
+        load_checkpoint(tmp_path / "c.pt")
+    assert "--start-from" in caught.value.remedy
+    save_checkpoint(tmp_path / "c.pt", {"step": 3})
+    assert load_checkpoint(tmp_path / "c.pt")["step"] == 3

@@ -33,6 +33,10 @@ __all__ = [
 #: Learning rate of the layers that see raw 0..255 codes, relative to the others'.
 PICTURE_RATE = 0.05
 _PICTURE_LAYERS = ("subtract_mean.", "add_mean.", "head.", "input_")
+#: Of scalars, gains and the gates' few numbers, relative to the others'. They are near 1 where
+#: weights are near 0.1, and have as far to go in proportion.
+GAIN_RATE = 6.0
+_GATE_ENTRIES = 2
 
 
 def build(variant: str, scale: int, start: Mapping[str, Tensor] | None = None) -> Fdiwn:
@@ -162,11 +166,21 @@ def _take_over_tail(net: Fdiwn, other: Fdiwn) -> None:
 
 def parameter_groups(net: nn.Module) -> list[dict[str, Any]]:
     """Groups for an optimiser; ``share`` is their learning rate relative to the schedule's."""
-    slow: list[nn.Parameter] = []
     fast: list[nn.Parameter] = []
+    slow: list[nn.Parameter] = []
+    gains: list[nn.Parameter] = []
     for name, parameter in net.named_parameters():
-        (slow if name.startswith(_PICTURE_LAYERS) else fast).append(parameter)
-    return [{"params": fast, "share": 1.0}, {"params": slow, "share": PICTURE_RATE}]
+        if name.startswith(_PICTURE_LAYERS):
+            slow.append(parameter)
+        elif name.endswith(".g") or (parameter.dim() == 1 and len(parameter) <= _GATE_ENTRIES):
+            gains.append(parameter)
+        else:
+            fast.append(parameter)
+    return [
+        {"params": fast, "share": 1.0},
+        {"params": slow, "share": PICTURE_RATE},
+        {"params": gains, "share": GAIN_RATE},
+    ]
 
 
 def arrange(net: Fdiwn, device: torch.device, *, compiled: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +36,24 @@ class FlatParameters:
             p.data = part.copy_(p.detach())
             self._gradients.append(self.gradient.as_strided(p.shape, p.stride(), at))
             at += p.numel()
+
+    def stacks(self) -> list[tuple[Tensor, Tensor]]:
+        """Values and gradients of each run of parameters of one shape, as matrices.
+
+        Returns:
+            Pairs of ``(n, rows, columns)``, parts of :attr:`values` and its gradient. A parameter's
+            first dimension is its rows; the order of the columns is that of its strides.
+        """
+        pairs: list[tuple[Tensor, Tensor]] = []
+        at = 0
+        for shape, run in groupby(self._parameters, key=lambda p: p.shape):
+            n = len(list(run))
+            whole = slice(at, at + n * shape.numel())
+            both = (self.values.detach()[whole], self.gradient[whole])
+            values, gradients = (x.view(n, shape[0], -1) for x in both)
+            pairs.append((values, gradients))
+            at = whole.stop
+        return pairs
 
     @torch.no_grad()
     def take_gradients(self) -> None:

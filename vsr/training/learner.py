@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from vsr.training.average import MovingAverage
 from vsr.training.clipping import UsualNorm
 from vsr.training.flat import FlatParameters
+from vsr.training.muon import Muon, split
 from vsr.training.recipe import Recipe
 from vsr.training.settings import TrainSettings
 
@@ -44,11 +45,19 @@ class Learner:
             net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.net = net.to(device)
         self.averaged = copy.deepcopy(self.net).eval().requires_grad_(requires_grad=False)
-        groups = recipe.parameter_groups(self.net)
+        matrices, groups = _groups(self.net, recipe, settings)
         self._parts = [FlatParameters(group["params"]) for group in groups]
+        self.muon: Muon | None = None
+        every = list(self._parts)
+        if matrices:
+            every.append(FlatParameters(matrices))
+            self.muon = Muon(every[-1].stacks())
+        self._every = every
+        matrices, of_average = _groups(self.averaged, recipe, settings)
         self._averages = [
-            MovingAverage(FlatParameters(group["params"]).values.detach(), settings.average)
-            for group in recipe.parameter_groups(self.averaged)
+            MovingAverage(FlatParameters(parameters).values.detach(), settings.average)
+            for parameters in [*(group["params"] for group in of_average), matrices]
+            if parameters
         ]
         self.usual = UsualNorm(settings.clip, device)
         self.step = 0
@@ -79,18 +88,20 @@ class Learner:
             sr = self.net(lr.contiguous(memory_format=torch.channels_last))
         loss = self._loss(sr, hr)
         torch.autograd.backward(loss)
-        for part in self._parts:
+        for part in self._every:
             part.take_gradients()
-        gradients = [part.gradient for part in self._parts]
+        gradients = [part.gradient for part in self._every]
         norm = nn.utils.get_total_norm(gradients)
         torch._foreach_mul_(gradients, self.usual.factor(norm))
         # The fused optimiser leaves a step out where this is 1, without the CPU having to look.
         broken = (~torch.isfinite(norm)).float()
         self.optimiser.found_inf = broken  # type: ignore[attr-defined]
         self.optimiser.step()
+        if self.muon is not None:
+            self.muon.step(rate, broken)
         self.usual.note(norm)
         self._skipped += broken
-        for average, part in zip(self._averages, self._parts, strict=True):
+        for average, part in zip(self._averages, self._every, strict=True):
             average.update(part.values, self.step)
         self.step += 1
         return loss.detach()
@@ -113,6 +124,7 @@ class Learner:
             "net": self.net.state_dict(),
             "average": self.averaged.state_dict(),
             "optimiser": self.optimiser.state_dict(),
+            "muon": self.muon.state_dict() if self.muon is not None else None,
             "usual": self.usual.state_dict(),
         }
 
@@ -121,6 +133,16 @@ class Learner:
         self.net.load_state_dict(state["net"])
         self.averaged.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
+        if self.muon is not None:
+            self.muon.load_state_dict(state["muon"])
         self.usual.load_state_dict(state["usual"])
         self.step = state["step"]
         self._skipped = state["skipped"].to(self.device)
+
+
+def _groups(
+    net: nn.Module, recipe: Recipe, settings: TrainSettings
+) -> tuple[list[nn.Parameter], list[dict[str, Any]]]:
+    """Matrices for Muon, none if that is not the optimiser, and the groups for Adam."""
+    groups = recipe.parameter_groups(net)
+    return split(groups) if settings.optimiser == "muon" else ([], groups)

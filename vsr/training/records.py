@@ -17,11 +17,15 @@ from vsr.errors import InputError
 __all__ = ["Log", "LogRow", "load_checkpoint", "plot", "save_checkpoint"]
 
 
+#: Changes when what a run is resumed from is arranged otherwise.
+_FORMAT = 2
+
+
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Write, flush to the disk, and only then replace the one before."""
     part = path.with_name(path.name + ".part")
     with part.open("wb") as file:
-        torch.save(content, file)
+        torch.save(content | {"format": _FORMAT}, file)
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
@@ -31,7 +35,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read what :func:`save_checkpoint` wrote, onto the CPU; nothing in it is executed.
 
     Raises:
-        InputError: it is damaged.
+        InputError: it is damaged, or of another version.
     """
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -41,6 +45,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             where=str(path),
             remedy="Delete it to begin this run anew.",
         ) from error
+    if content.get("format") != _FORMAT:
+        raise InputError(
+            "the checkpoint is another version's and cannot be gone on from",
+            where=str(path),
+            remedy="Begin another run with --start-from and the weights beside it.",
+        )
     return content
 
 

@@ -113,7 +113,7 @@ def _option(section: str, *names: str, **settings: Any) -> Callable[[F], F]:
 )  # fmt: skip
 @_option(_LEARNING, "--loss", type=click.Choice(["l1", "charbonnier"]), default="l1",
          help="[default: l1]")  # fmt: skip
-@_option(_LEARNING, "--optimiser", type=click.Choice(["adam", "adamw"]), default="adam",
+@_option(_LEARNING, "--optimiser", type=click.Choice(["adam", "adamw", "muon"]), default="adam",
          help="[default: adam]")  # fmt: skip
 @_option(
     _LEARNING, "--weight-decay", type=click.FloatRange(0), default=0.0, metavar="X",

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -160,6 +162,8 @@ def prepare(
 ) -> Store:
     """Read every image and store it beside its LR version; does nothing if that has been done.
 
+    Where another process is doing it, this one waits and takes what the other has prepared.
+
     LR is MATLAB's bicubic, bit for bit, of HR cropped to a multiple of ``scale``.
 
     Args:
@@ -182,15 +186,48 @@ def prepare(
     """
     if (target / _INDEX).is_file():
         return Store.open(target)
-    part = target.with_name(f".{target.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
-        _write(images, folder, part, scale, patch, shrink, degrade, drawings, sizes, on_image)
-        part.replace(target)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    on_image(0, len(images) + drawings)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(target.with_name(f".{target.name}.lock")):
+        if not (target / _INDEX).is_file():
+            part = target.with_name(f".{target.name}.part")
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir()
+            try:
+                _write(
+                    images, folder, part, scale, patch, shrink, degrade, drawings, sizes, on_image
+                )
+                part.replace(target)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
     return Store.open(target)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Wait until nobody else is in here with the same file, which is only there meanwhile."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: two runs must not prepare the same images at once there.
+        yield
+        return
+    while True:
+        with path.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if not _is_at(file.fileno(), path):
+                continue  # the one before has removed this file after we opened it
+            try:
+                yield
+            finally:
+                path.unlink()
+            return
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def drawing_names(count: int) -> list[str]:
