@@ -14,12 +14,13 @@ from typing import cast
 
 import av
 import av.error
+import torch
 from av.codec.codec import UnknownCodecError
 from av.video.codeccontext import VideoCodecContext
 
 from vsr.types import CodecSpec
 
-__all__ = ["CODECS", "encoder_problem", "hush"]
+__all__ = ["CODECS", "encoder_problem", "hush", "steady"]
 
 # FFV1 knows no 8-bit planar RGB of its own: the writer packs it to bgr0/bgra, which loses nothing.
 _FFV1_FORMATS = (
@@ -214,3 +215,14 @@ def hush(encoder: str) -> dict[str, str]:
     if encoder == "libsvtav1":
         os.environ.setdefault("SVT_LOG", "1")
     return {"x265-params": "log-level=error"} if encoder == "libx265" else {}
+
+
+def steady(encoder: str) -> dict[str, str]:
+    """Options that keep ``encoder``'s result from depending on chance.
+
+    x264's AVX-512 code for macroblock trees reads beyond a row whose macroblocks are not a multiple
+    of eight: of two runs each gives another file, on processors that have it. AVX2's does not.
+    """
+    if encoder == "libx264" and torch.backends.cpu.get_cpu_capability() == "AVX512":
+        return {"x264-params": "asm=avx2"}
+    return {}

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from vsr.errors import DecodeError, EncodeError, UsageError
 from vsr.media.av_errors import av_errors
-from vsr.media.codecs import CODECS, hush
+from vsr.media.codecs import CODECS, hush, steady
 from vsr.media.read.repack import repack_for
 from vsr.media.write.arrange import arrangement
 from vsr.media.write.encoder_options import open_listening
@@ -178,14 +178,10 @@ class _Pipe:
         context.framerate = rate
         context.thread_count = 1
         _tag(context, self._first)
-        options = {"crf": str(crf), "preset": preset, **hush(spec.encoder)}
+        options = {"crf": str(crf), "preset": preset, **hush(spec.encoder), **steady(spec.encoder)}
         if spec.encoder == "libx265":
             # Worker threads: their number changes the result.
             options["x265-params"] += ":pools=none:frame-threads=1"
-        elif torch.backends.cpu.get_cpu_capability() == "AVX512":
-            # With AVX-512 x264 gave up to four results for the same frames (its macroblock tree, in
-            # the build that comes with PyAV 18); with AVX2 always one.
-            options["x264-params"] = "asm=avx2"
         context.options = options
         complaints = open_listening(context)
         if complaints:

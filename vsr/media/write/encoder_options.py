@@ -7,9 +7,8 @@ from fractions import Fraction
 from typing import Any
 
 import av.logging
-import torch
 
-from vsr.media.codecs import hush
+from vsr.media.codecs import hush, steady
 from vsr.types import EncodePlan, HdrMetadata
 
 __all__ = ["encoder_options", "open_listening"]
@@ -18,7 +17,7 @@ __all__ = ["encoder_options", "open_listening"]
 def encoder_options(encode: EncodePlan) -> dict[str, str]:
     """The options the encoder is opened with: the plan's, HDR metadata, and no chatter."""
     options = dict(encode.options)
-    for key, value in (*hush(encode.encoder).items(), *_steady(encode.encoder).items()):
+    for key, value in (*hush(encode.encoder).items(), *steady(encode.encoder).items()):
         if value.split("=")[0] not in options.get(key, ""):
             options[key] = _joined(options.get(key), value)
     if encode.hdr is not None and encode.hdr_param in _HDR_PARAMS:
@@ -72,17 +71,6 @@ def _hdr_pairs(
     if hdr.max_cll is not None:
         pairs.append(f"{light}={hdr.max_cll},{hdr.max_fall or 0}")
     return ":".join(pairs)
-
-
-def _steady(encoder: str) -> dict[str, str]:
-    """What keeps an encoder's result from depending on chance.
-
-    x264's AVX-512 code for macroblock trees reads beyond a row whose macroblocks are not a multiple
-    of eight: of two runs each gives another file, on processors that have it. AVX2's does not.
-    """
-    if encoder == "libx264" and torch.backends.cpu.get_cpu_capability() == "AVX512":
-        return {"x264-params": "asm=avx2"}
-    return {}
 
 
 _HDR_PARAMS = {
