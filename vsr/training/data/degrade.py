@@ -21,6 +21,7 @@ from torch import Tensor
 
 from vsr.errors import DecodeError, EncodeError
 from vsr.media.av_errors import av_errors
+from vsr.media.codecs import steady
 from vsr.media.color import from_rgb, to_rgb
 from vsr.types import ChromaSite, Color, ColorRange, Matrix, pixel_format
 
@@ -186,7 +187,7 @@ def through_codec(frames: NDArray[np.uint8], how: Recording) -> NDArray[np.uint8
 
 def _encode(file: io.BytesIO, planes: Sequence[Tensor], how: Recording) -> None:
     # One thread: with more, x264's decisions would depend on how many the machine has.
-    options = {"crf": str(how.crf), "preset": how.speed, "threads": "1"}
+    options = {"crf": str(how.crf), "preset": how.speed, "threads": "1", **steady(how.encoder)}
     if how.encoder == "libx265":
         options["x265-params"] = "log-level=none:pools=none:frame-threads=1"
     height, width = planes[0].shape[1:]
