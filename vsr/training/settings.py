@@ -57,7 +57,7 @@ class TrainSettings:
     schedule: Literal["cosine", "paper"] = "cosine"
     warmup: float = 0.02
     loss: Literal["l1", "charbonnier"] = "l1"
-    optimiser: Literal["adam", "adamw", "muon"] = "adam"
+    optimiser: Literal["adam", "adamw", "muon"] = "muon"
     weight_decay: float = 0.0
     average: float = 0.998
     clip: float = 2.0

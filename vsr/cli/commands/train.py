@@ -113,8 +113,8 @@ def _option(section: str, *names: str, **settings: Any) -> Callable[[F], F]:
 )  # fmt: skip
 @_option(_LEARNING, "--loss", type=click.Choice(["l1", "charbonnier"]), default="l1",
          help="[default: l1]")  # fmt: skip
-@_option(_LEARNING, "--optimiser", type=click.Choice(["adam", "adamw", "muon"]), default="adam",
-         help="[default: adam]")  # fmt: skip
+@_option(_LEARNING, "--optimiser", type=click.Choice(["adam", "adamw", "muon"]), default="muon",
+         help="muon: for convolutions, with Adam for the rest.  [default: muon]")  # fmt: skip
 @_option(
     _LEARNING, "--weight-decay", type=click.FloatRange(0), default=0.0, metavar="X",
     help="AdamW's.  [default: 0]",
