@@ -10,6 +10,7 @@ import torch
 
 from vsr.errors import ModelError
 from vsr.models.fdiwn import Fdiwn, Variant
+from vsr.models.registry import load_model
 from vsr.models.weights import (
     FOLDER,
     read_metadata,
@@ -110,3 +111,18 @@ def test_the_model_card_names_every_shipped_file_with_its_hash() -> None:
     for path in shipped():
         assert path.name in card
         assert sha256(path) in card
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.safetensors")), ids=lambda path: path.stem)
+def test_shipped_weights_hold_in_half_precision(path: Path) -> None:
+    # Flat and smooth pictures, where deviations are near 0 and what divides by them is large: a
+    # unit whose scalar is nearly 0 overflowed here, and on no white noise.
+    metadata = read_metadata(path)
+    full, half = (
+        load_model(metadata["model"], int(metadata["scale"]), path, dtype=dtype)
+        for dtype in (torch.float32, torch.float16)
+    )
+    ramp = torch.linspace(0, 255, 20).expand(1, 3, 20, 20)
+    for picture in (torch.full((1, 3, 20, 20), 90.0), ramp, (ramp + 2 * ramp.mT) / 3):
+        difference = (half(picture) - full(picture)).abs().max()
+        assert difference < 0.5  # false where it is not a number
