@@ -46,13 +46,10 @@ class Learner:
         self.net = net.to(device)
         self.averaged = copy.deepcopy(self.net).eval().requires_grad_(requires_grad=False)
         matrices, groups = _groups(self.net, recipe, settings)
-        self._parts = [FlatParameters(group["params"]) for group in groups]
-        self.muon: Muon | None = None
-        every = list(self._parts)
-        if matrices:
-            every.append(FlatParameters(matrices))
-            self.muon = Muon(every[-1].stacks())
-        self._every = every
+        by_adam = [FlatParameters(group["params"]) for group in groups]
+        by_muon = [FlatParameters(matrices)] if matrices else []
+        self._parts = by_adam + by_muon
+        self.muon = Muon(by_muon[0].stacks()) if by_muon else None
         matrices, of_average = _groups(self.averaged, recipe, settings)
         self._averages = [
             MovingAverage(FlatParameters(parameters).values.detach(), settings.average)
@@ -64,7 +61,7 @@ class Learner:
         self._skipped = torch.zeros((), device=device)
         kind = torch.optim.AdamW if settings.optimiser == "adamw" else torch.optim.Adam
         self.optimiser: torch.optim.Optimizer = kind(
-            [g | {"params": [part.values]} for g, part in zip(groups, self._parts, strict=True)],
+            [g | {"params": [part.values]} for g, part in zip(groups, by_adam, strict=True)],
             lr=settings.rate,
             betas=(0.9, 0.99),
             weight_decay=settings.weight_decay,
@@ -88,9 +85,9 @@ class Learner:
             sr = self.net(lr.contiguous(memory_format=torch.channels_last))
         loss = self._loss(sr, hr)
         torch.autograd.backward(loss)
-        for part in self._every:
+        for part in self._parts:
             part.take_gradients()
-        gradients = [part.gradient for part in self._every]
+        gradients = [part.gradient for part in self._parts]
         norm = nn.utils.get_total_norm(gradients)
         torch._foreach_mul_(gradients, self.usual.factor(norm))
         # The fused optimiser leaves a step out where this is 1, without the CPU having to look.
@@ -101,7 +98,7 @@ class Learner:
             self.muon.step(rate, broken)
         self.usual.note(norm)
         self._skipped += broken
-        for average, part in zip(self._averages, self._every, strict=True):
+        for average, part in zip(self._averages, self._parts, strict=True):
             average.update(part.values, self.step)
         self.step += 1
         return loss.detach()

@@ -95,5 +95,6 @@ def split(groups: Iterable[dict[str, Any]]) -> tuple[list[nn.Parameter], list[di
         mine = [p for p in group["params"] if group["share"] == 1 and is_matrix(p)]
         others = [p for p in group["params"] if group["share"] != 1 or not is_matrix(p)]
         matrices += mine
-        rest.append(group | {"params": others})
+        if others:
+            rest.append(group | {"params": others})
     return sorted(matrices, key=lambda p: tuple(p.shape)), rest
