@@ -22,7 +22,7 @@ __all__ = ["MATRIX_SIDE", "Muon", "is_matrix", "orthogonal", "split"]
 _A, _B, _C = 3.4445, -4.7750, 2.0315
 _TIMES = 5
 _MOMENTUM = 0.95
-#: Root mean square of a step's numbers, in learning rates: about twice what Adam's are here.
+#: Root mean square of a step's numbers, in learning rates: twice the usual 0.2, which was slower.
 _STEP = 0.4
 #: Rows and columns that a matrix has at least: with fewer there is little to make orthogonal.
 MATRIX_SIDE = 8
