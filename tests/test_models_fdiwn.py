@@ -15,6 +15,7 @@ from vsr.models.authors import from_authors, key_table
 from vsr.models.fdiwn import MEAN_RGB, SCALES, Fdiwn, Variant, WeightNormConv, channel_shuffle
 from vsr.models.fdiwn_inference import FdiwnInference
 from vsr.models.quarters import in_quarters
+from vsr.models.weights import read_weights, shipped_path
 
 VARIANTS = get_args(Variant)
 
@@ -31,7 +32,7 @@ PARAMETERS = {
 
 def _awkward(variant: Variant, scale: int, seed: int = 0) -> Fdiwn:
     """A network with nothing left at a value that would hide a mistake: no scalar 1, no bias 0,
-    mean shifts that mix colours, scalars of both signs and one that is 0.
+    mean shifts that mix colours, scalars of both signs, one that is 0, and one that hardly is not.
     """
     torch.manual_seed(seed)
     net = Fdiwn(scale, variant)
@@ -47,6 +48,7 @@ def _awkward(variant: Variant, scale: int, seed: int = 0) -> Fdiwn:
         first = net.groups[0]
         first.get_parameter("wdib1.wirw1.wide_scale").fill_(-0.7)
         first.get_parameter("wdib2.wcrw1.wide_scale").fill_(0.0)
+        first.get_parameter("wdib2.wirw3.wide_scale").fill_(1e-5)
         first.get_parameter("wdib3.fuse.skip_scale").fill_(-0.4)
     return net.eval()
 
@@ -131,6 +133,20 @@ def test_a_16_bit_trunk_keeps_the_rest_in_float32() -> None:
     assert stored.dtype == torch.float32
     assert network.head.weight.dtype == network.tail.whole.weight.dtype == torch.float32
     assert 0 < (stored - exact).abs().mean().item() < 0.02 * exact.std().item()
+
+
+@pytest.mark.parametrize("k", [2e-3, -1e-5, 1e-13])
+def test_scalars_near_zero_hold_in_half_precision(k: float) -> None:
+    # Where features hardly vary a gate divides by next to nothing, and the less the smaller the
+    # scalar is that is folded into them: beyond float16's numbers, once.
+    state = read_weights(shipped_path("fdiwn-m", 2))
+    state = {n: torch.full_like(v, k) if n.endswith("wide_scale") else v for n, v in state.items()}
+    full, half = (FdiwnInference.from_state("fdiwn-m", 2, state) for _ in range(2))
+    half.store_trunk_as(torch.float16)
+    ramp = torch.linspace(0, 255, 20).expand(1, 3, 20, 20)
+    for picture in (torch.full((1, 3, 20, 20), 90.0), ramp, (ramp + 2 * ramp.mT) / 3):
+        difference = (half(picture) - full(picture)).abs().max()
+        assert difference < 0.1  # false where it is not a number
 
 
 def test_training_form_has_finite_gradients_on_a_flat_picture() -> None:

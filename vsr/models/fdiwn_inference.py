@@ -44,6 +44,12 @@ from vsr.models.whole_frame.statistics import Statistics, measure
 
 __all__ = ["FdiwnInference"]
 
+#: Deviation, relative to the mean, of what float16 rounds off; and its smallest normal number.
+_ROUNDING = 2.0**-12
+_SMALLEST = 2.0**-14
+#: A scalar below this adds nothing to float32 features, and its square is nearly none.
+_OFF = 1e-12
+
 
 def _shuffled(channels: int, groups: int) -> Tensor:
     """The channel shuffle as indices: shuffled channel ``j`` is channel ``_shuffled(..)[j]``."""
@@ -76,7 +82,12 @@ class _Gate(nn.Module):
 
     def forward(self, t: Tensor, statistics: Statistics = measure) -> Tensor:
         mean, variance = statistics(t)
-        a = self.slope * torch.rsqrt(variance + self.eps)
+        variance = variance + self.eps
+        if t.dtype == torch.float16:
+            # With a small k a flat picture's a and b are beyond float16. Deviations below these,
+            # its own rounding of the features, are nothing that it could have carried.
+            variance = torch.maximum(variance, (mean * _ROUNDING) ** 2).clamp_min(_SMALLEST**2)
+        a = self.slope * torch.rsqrt(variance)
         b = self.offset + (self.by_mean - a) * mean
         return torch.addcmul(b.to(t.dtype), a.to(t.dtype), t).sigmoid_().mul_(t)
 
@@ -93,6 +104,7 @@ class _Wide(nn.Module):
     def __init__(self, unit: fdiwn.Wirw | fdiwn.Wcrw, expand: Tensor, order: Tensor) -> None:
         super().__init__()
         wide, k = unit.wide, unit.wide_scale.item()
+        k = k if abs(k) > _OFF else 0.0
         before_shuffle = _shuffled(CHANNELS, 2)[order]
         self.expand = conv(expand, wide.expand.bias)
         self.reduce = conv(wide.reduce.weight, wide.reduce.bias)

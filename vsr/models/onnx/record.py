@@ -243,6 +243,7 @@ _OPERATIONS: dict[str, Translate] = {
     "convolution": _convolution,
     "index_select": _index_select,
     "leaky_relu": _leaky_relu,
+    "maximum": _binary("Max"),
     "mean": _mean,
     "mul": _binary("Mul"),
     "pixel_shuffle": _pixel_shuffle,
