@@ -22,7 +22,7 @@ _BY_ERRNO: dict[int, tuple[str, str, str]] = {
     ),
     errno.EISDIR: (
         "this is a folder, not a file",
-        "Name one file inside it.",
+        "Name the files inside it, as in folder/*.mp4; `vsr watch` takes a whole folder.",
         "Name a file inside it.",
     ),
     errno.EACCES: (
@@ -44,7 +44,7 @@ _BY_ERRNO: dict[int, tuple[str, str, str]] = {
     errno.EROFS: ("the file system is read-only", "", "Choose another folder."),
     errno.EIO: (
         "the disk or network reported an input/output error",
-        "Copy the file to another disk and try again.",
+        "Copy the file to another disk, or download it, and try again.",
         "Write to another disk.",
     ),
     errno.ENOMEM: (
