@@ -188,7 +188,7 @@ def test_a_run_leaves_what_it_says(whole: Path) -> None:
     [
         {"loss": "charbonnier", "optimiser": "adamw", "weight_decay": 0.01, "schedule": "paper"},
         {"precision": "bfloat16", "clip": 0.0, "detail": 1},
-        {"optimiser": "adam"},
+        {"optimiser": "adam", "loss": "psnr"},
         {"scale": 3},
         {"degrade": "video"},
     ],

@@ -6,20 +6,17 @@ import copy
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - what everybody calls it
 from torch import Tensor, nn
 
 from vsr.training.average import MovingAverage
 from vsr.training.clipping import UsualNorm
 from vsr.training.flat import FlatParameters
+from vsr.training.losses import LOSSES
 from vsr.training.muon import Muon, split
 from vsr.training.recipe import Recipe
 from vsr.training.settings import TrainSettings
 
 __all__ = ["Learner"]
-
-#: Charbonnier's rounding of the corner of L1, codes (Lai et al., arXiv 1710.01992, scaled to 255).
-_CHARBONNIER = 0.255
 
 
 class Learner:
@@ -76,14 +73,14 @@ class Learner:
             rate: learning rate.
 
         Returns:
-            The loss, codes, a scalar on the device.
+            The loss, codes or dB, a scalar on the device.
         """
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["share"]
         half = self.settings.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             sr = self.net(lr.contiguous(memory_format=torch.channels_last))
-        loss = self._loss(sr, hr)
+        loss = LOSSES[self.settings.loss](sr, hr)
         torch.autograd.backward(loss)
         for part in self._parts:
             part.take_gradients()
@@ -107,11 +104,6 @@ class Learner:
     def skipped(self) -> int:
         """Steps that were left out because their gradient was not finite."""
         return int(self._skipped)
-
-    def _loss(self, sr: Tensor, hr: Tensor) -> Tensor:
-        if self.settings.loss == "l1":
-            return F.l1_loss(sr, hr)
-        return ((sr - hr).square() + _CHARBONNIER**2).sqrt().mean()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything the next step depends on."""

@@ -32,7 +32,7 @@ _TOLERANCE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Stepped:
-    """How far the run is: steps done, in all, loss in codes, seconds a step, seconds left."""
+    """How far the run is: steps done, in all, the loss, seconds a step, seconds left."""
 
     step: int
     total: int

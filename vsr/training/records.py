@@ -60,7 +60,7 @@ class LogRow:
 
     Attributes:
         step: steps done. rate: learning rate of the last of them.
-        loss: mean since the line before, codes.
+        loss: mean since the line before, codes; dB for ``psnr``.
         validation_psnr_y: of the average, dB, where it was validated; else empty.
         step_ms: milliseconds a step took since the line before, waiting included.
         waiting: share of that spent waiting for data, 0 to 1.
@@ -137,7 +137,7 @@ def plot(path: Path, rows: Sequence[LogRow], title: str, first_psnr: float) -> s
     left.plot(steps, [row.loss for row in rows], color="0.65", linewidth=0.8, label="loss")
     left.set_xlabel("step")
     left.xaxis.set_major_locator(MaxNLocator(integer=True))
-    left.set_ylabel("loss, codes")
+    left.set_ylabel("loss")
     right = left.twinx()
     checked = [(row.step, row.validation_psnr_y) for row in rows if row.validation_psnr_y]
     checked.insert(0, (0, first_psnr))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vsr.errors import InputError, UsageError
+from vsr.training.losses import Loss
 
 __all__ = ["TrainSettings"]
 
@@ -29,8 +30,8 @@ class TrainSettings:
         batch: crops in a step. patch: side of a crop, LR pixels.
         rate: peak learning rate. schedule: ``cosine`` or ``paper`` (halved four times).
         warmup: share of the steps in which the rate rises.
-        loss: ``l1`` or ``charbonnier``. optimiser: ``adam``, ``adamw``, or ``muon`` for
-            the convolutions and Adam for the rest.
+        loss: ``l1``, ``charbonnier`` or ``psnr`` (:mod:`vsr.training.losses`).
+        optimiser: ``adam``, ``adamw``, or ``muon`` for the convolutions and Adam for the rest.
         weight_decay: AdamW's.
         average: decay of the moving average of the weights.
         clip: gradients are clipped at this many times their usual norm; 0 never clips.
@@ -56,7 +57,7 @@ class TrainSettings:
     rate: float = 8e-4
     schedule: Literal["cosine", "paper"] = "cosine"
     warmup: float = 0.02
-    loss: Literal["l1", "charbonnier"] = "l1"
+    loss: Loss = "l1"
     optimiser: Literal["adam", "adamw", "muon"] = "muon"
     weight_decay: float = 0.0
     average: float = 0.998

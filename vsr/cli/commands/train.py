@@ -111,8 +111,8 @@ def _option(section: str, *names: str, **settings: Any) -> Callable[[F], F]:
     _LEARNING, "--warmup", type=click.FloatRange(0, 1, max_open=True), default=0.02, metavar="X",
     help="Share of the steps in which the rate rises.  [default: 0.02]",
 )  # fmt: skip
-@_option(_LEARNING, "--loss", type=click.Choice(["l1", "charbonnier"]), default="l1",
-         help="[default: l1]")  # fmt: skip
+@_option(_LEARNING, "--loss", type=click.Choice(["l1", "charbonnier", "psnr"]), default="l1",
+         help="psnr: of each crop, luma before colour; to finish with.  [default: l1]")  # fmt: skip
 @_option(_LEARNING, "--optimiser", type=click.Choice(["adam", "adamw", "muon"]), default="muon",
          help="muon: for convolutions, with Adam for the rest.  [default: muon]")  # fmt: skip
 @_option(
