@@ -6,24 +6,18 @@ LR picture becomes a short clip, a slow pan over it, which goes through x264 or 
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from fractions import Fraction
 
-import av
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - what everybody calls it
-from av.video.frame import VideoFrame
 from numpy.typing import NDArray
-from torch import Tensor
 
-from vsr.errors import DecodeError, EncodeError
-from vsr.media.av_errors import av_errors
-from vsr.media.codecs import steady
 from vsr.media.color import from_rgb, to_rgb
-from vsr.types import ChromaSite, Color, ColorRange, Matrix, pixel_format
+from vsr.media.degrade import encode_decode
+from vsr.types import ChromaSite, Color, ColorRange, FrameBatch, Matrix, pixel_format
 
 __all__ = ["Recording", "VideoDegrade", "draw_recording", "through_codec"]
 
@@ -37,8 +31,8 @@ _FORMAT = "yuv420p"
 #: x265 writes beyond its buffers on pictures smaller than its coding tree unit (64), which crashes;
 #: the pan may take a tenth of a side. Smaller ones go through x264.
 X265_LEAST = 72
-#: encoder -> its CRFs, around those where compression shows: what looks clean has its own weights.
-_CRF = {"libx264": (20, 34), "libx265": (22, 36)}
+#: codec -> its CRFs, around those where compression shows: what looks clean has its own weights.
+_CRF = {"x264": (20, 34), "x265": (22, 36)}
 _SPEEDS = ("ultrafast", "veryfast", "fast")
 
 
@@ -47,14 +41,14 @@ class Recording:
     """How a clip is made.
 
     Attributes:
-        encoder: FFmpeg's name. crf: its quality. speed: its preset.
+        codec: of :data:`vsr.media.degrade.DEGRADE_CODECS`. crf: its quality. speed: its preset.
         matrix: of the colours: BT.601 or BT.709.
         blur: standard deviation of a Gaussian, LR pixels; 0 for none.
         noise: standard deviation, codes; 0 for none.
         pan: steps between frames, (rows, columns).
     """
 
-    encoder: str
+    codec: str
     crf: int
     speed: str
     matrix: Matrix
@@ -64,11 +58,11 @@ class Recording:
 
 
 def draw_recording(rng: np.random.Generator) -> Recording:
-    """One at random: both encoders alike, a quarter of the clips blurred, a quarter noisy."""
-    encoder = str(rng.choice(list(_CRF)))
-    low, high = _CRF[encoder]
+    """One at random: both codecs alike, a quarter of the clips blurred, a quarter noisy."""
+    codec = str(rng.choice(list(_CRF)))
+    low, high = _CRF[codec]
     return Recording(
-        encoder=encoder,
+        codec=codec,
         crf=int(rng.integers(low, high + 1)),
         speed=str(rng.choice(_SPEEDS)),
         matrix=(Matrix.SMPTE170M, Matrix.BT709)[int(rng.integers(2))],
@@ -111,8 +105,8 @@ def _clip(
     """One clip; arguments and result as above."""
     how = draw_recording(rng)
     height, width = lr.shape[:2]
-    if how.encoder == "libx265" and min(height, width) < X265_LEAST:
-        how = replace(how, encoder="libx264")
+    if how.codec == "x265" and min(height, width) < X265_LEAST:
+        how = replace(how, codec="x264")
     rows, columns = _steps((height, width), how.pan)
     places = list(zip(_line(rows), _line(columns), strict=True))
     h = (height - abs(rows) * (FRAMES - 1)) // 2 * 2
@@ -160,56 +154,30 @@ def through_codec(frames: NDArray[np.uint8], how: Recording) -> NDArray[np.uint8
 
     Args:
         frames: ``(N, H, W, 3)`` uint8 RGB, H and W even.
-        how: encoder, CRF, speed and matrix.
+        how: codec, CRF, speed and matrix.
 
     Returns:
         As many frames of the same size, in the same order.
 
     Raises:
-        EncodeError, DecodeError: the codec is missing, failed or lost a frame.
+        EncodeError, DecodeError: the codec failed or lost a frame.
     """
+    count, height, width = frames.shape[:3]
     fmt = pixel_format(_FORMAT)
     color = Color(matrix=how.matrix, range=ColorRange.LIMITED, site=ChromaSite.LEFT)
     rgb = torch.from_numpy(frames).permute(0, 3, 1, 2).float()
-    planes = from_rgb(rgb, None, fmt, color)
-    file = io.BytesIO()
-    with av_errors("a training clip", f"encode with {how.encoder}", EncodeError):
-        _encode(file, planes, how)
-    file.seek(0)
-    with av_errors("a training clip", "decode", DecodeError):
-        coded = _decode(file)
-    if len(coded[0]) != len(frames):
-        raise DecodeError(f"{len(frames)} frames went into {how.encoder}, {len(coded[0])} came out")
-    back, _ = to_rgb(coded, fmt, color)
+    clip = FrameBatch(
+        planes=tuple(from_rgb(rgb, None, fmt, color)),
+        format=fmt,
+        width=width,
+        height=height,
+        color=color,
+        pts=tuple(range(count)),
+        durations=(1,) * count,
+        time_base=Fraction(1, 25),
+    )
+    coded = list(encode_decode([clip], how.codec, crf=how.crf, preset=how.speed))
+    planes = [torch.cat(of_frames) for of_frames in zip(*(b.planes for b in coded), strict=True)]
+    back, _ = to_rgb(planes, fmt, color)
     codes = back.clamp(0, 255).add(0.5).floor().to(torch.uint8)
     return codes.permute(0, 2, 3, 1).numpy()
-
-
-def _encode(file: io.BytesIO, planes: Sequence[Tensor], how: Recording) -> None:
-    # One thread: with more, x264's decisions would depend on how many the machine has.
-    options = {"crf": str(how.crf), "preset": how.speed, "threads": "1", **steady(how.encoder)}
-    if how.encoder == "libx265":
-        options["x265-params"] = "log-level=none:pools=none:frame-threads=1"
-    height, width = planes[0].shape[1:]
-    with av.open(file, "w", format="matroska") as clip:
-        stream: Any = clip.add_stream(how.encoder, rate=25, options=options)
-        stream.width, stream.height, stream.pix_fmt = width, height, _FORMAT
-        for index in range(len(planes[0])):
-            frame = VideoFrame(width, height, _FORMAT)
-            for source, target in zip(planes, frame.planes, strict=True):
-                rows = np.frombuffer(memoryview(target), np.uint8).reshape(-1, target.line_size)
-                samples = source[index].numpy()
-                rows[: samples.shape[0], : samples.shape[1]] = samples
-            frame.pts = index
-            clip.mux(stream.encode(frame))
-        clip.mux(stream.encode(None))
-
-
-def _decode(file: io.BytesIO) -> list[Tensor]:
-    pictures: list[list[NDArray[np.uint8]]] = [[], [], []]
-    with av.open(file, "r") as clip:
-        for frame in clip.decode(video=0):
-            for number, plane in enumerate(frame.planes):
-                rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
-                pictures[number].append(rows[: plane.height, : plane.width].copy())
-    return [torch.from_numpy(np.stack(p)) if p else torch.empty(0) for p in pictures]
