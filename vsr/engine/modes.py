@@ -6,8 +6,8 @@ whole frame. ``paper`` gives it four overlapping quarters, as the paper's figure
 
 Tiles, where there is no room for a frame, would each be weighted by themselves. So they are put
 through three times: what the first pass measures of the tiles, joined, is nearly the whole frame's,
-what a second one measures that is weighted by that is it but for rounding, and the third one,
-weighted by that, gives what the whole frame gives to hundredths of a code.
+what a second one measures that is weighted by that is nearer by three or four times, and the third
+one, weighted by that, gives what the whole frame gives to hundredths of a code.
 """
 
 from __future__ import annotations
