@@ -83,7 +83,7 @@ def ways(
     for side in (side for side in SIDES if side < max(other.shape[2:])):
         alone = partial(in_tiles, lambda x, _: network(x), scale=SCALE, side=side)
         yield f"tiles of {side}, own statistics", alone, EVERY
-        yield f"tiles of {side}, three times", partial(whole, network, side=side), EVERY
+        yield f"tiles of {side}, four times", partial(whole, network, side=side), EVERY
 
 
 def measure(network: ReplayingBackend, pairs: list[Any], other: Tensor) -> list[dict[str, Any]]:

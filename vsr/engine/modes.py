@@ -5,9 +5,9 @@ whole frame. ``paper`` gives it four overlapping quarters, as the paper's figure
 ``lagged`` gives it the whole frame and has it weighted by what was measured on the frame before.
 
 Tiles, where there is no room for a frame, would each be weighted by themselves. So they are put
-through three times: what the first pass measures of the tiles, joined, is nearly the whole frame's,
-what a second one measures that is weighted by that is nearer by three or four times, and the third
-one, weighted by that, gives what the whole frame gives to hundredths of a code.
+through four times: what the first pass measures of the tiles, joined, is nearly the whole frame's,
+each pass that is weighted by what the one before measured is nearer by three or four times, and
+the last one gives what the whole frame gives to hundredths of a code.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ from vsr.models.whole_frame.tiles import in_tiles
 from vsr.types import FrameBatch, Mode, PixelFormat
 
 __all__ = ["Passes", "effect_of_tiles"]
+
+#: Passes over tiles before the one whose result counts.
+_MEASURING = 3
 
 
 class Passes:
@@ -109,9 +112,10 @@ class Passes:
 
 def _settled(backend: ReplayingBackend, rgb: Tensor, side: int) -> Recorded:
     """The moments of the whole frame, of which there are only tiles."""
-    _, of_themselves = _measured(backend, rgb, side, None)
-    _, settled = _measured(backend, rgb, side, of_themselves)
-    return settled
+    _, found = _measured(backend, rgb, side, None)
+    for _ in range(_MEASURING - 1):
+        _, found = _measured(backend, rgb, side, found)
+    return found
 
 
 def _measured(
@@ -139,8 +143,8 @@ def effect_of_tiles(model: str, backend: str) -> str:
         return "which changes nothing"
     if backend in REPLAYING:
         return (
-            "each three times, weighted by statistics of the whole frame: the result differs from "
-            "that of the whole frame by hundredths of a code, and takes three times as long"
+            "each four times, weighted by statistics of the whole frame: the result differs from "
+            "that of the whole frame by hundredths of a code, and takes four times as long"
         )
     return (
         "each weighted by its own statistics: the result differs from that of the whole frame by "
