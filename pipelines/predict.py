@@ -107,16 +107,7 @@ def _decode(plan: Plan, seconds: float) -> tuple[list[FrameBatch], float]:
 
 def _infer(plan: Plan, batch: FrameBatch, seconds: float) -> tuple[tuple[int, int], float]:
     """``(width, height)`` of the crop that was timed, and seconds per whole frame."""
-    model = plan.model
-    upscaler = Upscaler(
-        model.scale,
-        model.name,
-        model.weights,
-        device=plan.device,
-        backend=plan.backend,
-        dtype=plan.dtype,
-        mode=plan.mode,
-    )
+    upscaler = Upscaler.of(plan)
     width, height = plan.video.width, plan.video.height
     small = (min(width, _FIRST_SIDE), min(height, _FIRST_SIDE))
     first = min(_time_crop(upscaler, *small) for _ in range(3))  # brief, hence easily disturbed
@@ -130,7 +121,7 @@ def _infer(plan: Plan, batch: FrameBatch, seconds: float) -> tuple[tuple[int, in
     slope = (second - first) / gained if gained and second > first else second / math.prod(crop)
     whole = second + slope * (width * height - math.prod(crop))
     colour = _time_colour(plan, batch)
-    return crop, colour if model.name == "bicubic" else whole + colour
+    return crop, colour if plan.model.name == "bicubic" else whole + colour
 
 
 def _time_crop(upscaler: Upscaler, width: int, height: int) -> float:

@@ -267,15 +267,7 @@ def _run_through(plan: Plan, tell: Listener) -> Report:
     progress = _Progress(plan, clocks, tell)
     told = 0
     with Writer(plan) as writer, open_reader(plan.reader, read_request(plan)) as reader:
-        upscaler = Upscaler(
-            plan.model.scale,
-            plan.model.name,
-            plan.model.weights,
-            device=plan.device,
-            backend=plan.backend,
-            dtype=plan.dtype,
-            mode=plan.mode,
-        )
+        upscaler = Upscaler.of(plan)
         with upscaled(
             reader, upscaler, plan.encode.format, plan.encode.tags, clocks, batch=plan.batch
         ) as items:

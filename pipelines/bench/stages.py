@@ -77,16 +77,7 @@ def measure_whole(plan: Plan, network_frames: int = 4) -> Whole:
     decode, to_rgb, network, back, encode = rows = tuple(
         StageRow(name) for name in ("decode", "to_rgb", "network", "from_rgb", "encode")
     )
-    model = plan.model
-    upscaler = Upscaler(
-        model.scale,
-        model.name,
-        model.weights,
-        device=plan.device,
-        backend=plan.backend,
-        dtype=plan.dtype,
-        mode=plan.mode,
-    )
+    upscaler = Upscaler.of(plan)
     batches = _decoded(plan, decode)
     count = sum(len(batch) for batch in batches)
 

@@ -76,16 +76,7 @@ class SegmentWorker:
         Raises:
             VsrError: some kind of it. The segment at hand leaves nothing behind.
         """
-        model = self._plan.model
-        upscaler = Upscaler(
-            model.scale,
-            model.name,
-            model.weights,
-            device=self._plan.device,
-            backend=self._plan.backend,
-            dtype=self._plan.dtype,
-            mode=self._plan.mode,
-        )
+        upscaler = Upscaler.of(self._plan)
         while again := self._pass(upscaler, segments):
             segments = again
 

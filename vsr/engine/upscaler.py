@@ -8,7 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import TypeVar, overload
+from typing import Self, TypeVar, overload
 
 import torch
 
@@ -28,6 +28,7 @@ from vsr.types import (
     Mode,
     ModelPlan,
     PixelFormat,
+    Plan,
     pixel_format,
 )
 
@@ -92,6 +93,24 @@ class Upscaler:
         # Some backends have notes of their own: what comes up is told in the order it came up in.
         self._fitting = Fitting(
             effect_of_tiles(model, facts.backend), getattr(self._backend, "notes", None)
+        )
+
+    @classmethod
+    def of(cls, plan: Plan) -> Self:
+        """The network of ``plan``, on its device.
+
+        Raises:
+            ModelError, BackendError: as the constructor.
+        """
+        model = plan.model
+        return cls(
+            model.scale,
+            model.name,
+            model.weights,
+            device=plan.device,
+            backend=plan.backend,
+            dtype=plan.dtype,
+            mode=plan.mode,
         )
 
     @property
