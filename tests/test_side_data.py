@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import struct
+from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
+from av.sidedata.sidedata import Type
 from media_factory import media, plan_for, video
 from synth import make_clip
 
@@ -52,6 +56,35 @@ def test_what_frames_carry_is_named_when_it_is_lost(
     with av.open(str(out)) as file:
         found = {data.type.name for frame in file.decode(video=0) for data in frame.side_data}
     assert kind not in found
+
+
+def _turned_photo(path: Path) -> Path:
+    """A JPEG with EXIF tags, of which one says that it is to be turned by 90 degrees."""
+    tags = struct.pack("<2sHIHHHII", b"II", 42, 8, 1, 0x112, 3, 1, 6) + b"\0\0\0\0"
+    segment = b"\xff\xe1" + struct.pack(">H", 8 + len(tags)) + b"Exif\0\0" + tags
+    frame = av.VideoFrame.from_ndarray(np.full((96, 64), 90, np.uint8), "yuvj420p")
+    encoder = av.CodecContext.create("mjpeg", "w")
+    encoder.width, encoder.height, encoder.pix_fmt = frame.width, frame.height, "yuvj420p"
+    encoder.time_base = Fraction(1, 25)
+    jpeg = b"".join(bytes(p) for p in [*encoder.encode(frame), *encoder.encode(None)])
+    path.write_bytes(jpeg[:2] + segment + jpeg[2:])
+    return path
+
+
+def test_types_newer_than_pyav_are_named_and_hide_no_others(tmp_path: Path) -> None:
+    source, out = _turned_photo(tmp_path / "photo.jpg"), tmp_path / "out.mkv"
+    found = probe(str(source)).videos[0]
+    assert set(found.side_data) == {"exif", "displaymatrix"}
+    assert found.display_matrix is not None
+    (sentence,) = upscale(source, out, 2, model="bicubic").given_up
+    assert sentence.startswith("EXIF tags")
+    assert probe(str(out)).videos[0].display_matrix == found.display_matrix
+
+
+def test_a_type_without_a_name_has_its_number() -> None:
+    assert (Type(99).name, Type(99).value, Type(99) is Type(99)) == ("TYPE_99", 99, True)
+    with pytest.raises(ValueError, match="no number"):
+        Type("no number")
 
 
 def test_by_products_of_coding_are_no_loss(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
@@ -13,7 +13,6 @@ from typing import Any, cast
 import av
 import av.error
 from av.container import InputContainer
-from av.sidedata.sidedata import SideData
 from av.sidedata.sidedata import Type as SideDataType
 from av.stream import Disposition, Stream
 
@@ -21,6 +20,7 @@ from vsr.errors import InputError
 from vsr.media.av_errors import map_av_error
 from vsr.media.read.repack import native_range, repack_for
 from vsr.media.read.timestamps import DEEPEST_REORDER, frame_pts, has_packet_pts
+from vsr.media.side_data import side_data
 from vsr.media.source import open_source
 from vsr.types import (
     PIXEL_FORMATS,
@@ -226,7 +226,7 @@ class _Prober:
             and 0 < len(sample.pts) == len(pts)
         )
         order = context.field_order
-        kinds = {data.type for data in _side_data(sample.frames)}
+        kinds = {data.type for data in side_data(sample.frames)}
         return VideoStreamInfo(
             **common,
             width=first.width if first is not None else context.width,
@@ -340,14 +340,8 @@ def _tag(kind: Any, values: Iterable[int]) -> Any:
     return kind.UNSPECIFIED
 
 
-def _side_data(frames: Sequence[av.VideoFrame]) -> Iterator[SideData]:
-    for frame in frames:
-        # PyAV calls the container a mapping, but it iterates over its values.
-        yield from cast("Iterable[SideData]", frame.side_data)
-
-
 def _first(frames: Sequence[av.VideoFrame], kind: SideDataType) -> bytes | None:
-    return next((bytes(data) for data in _side_data(frames) if data.type is kind), None)
+    return next((bytes(data) for data in side_data(frames) if data.type is kind), None)
 
 
 def _display_matrix(frames: Sequence[av.VideoFrame]) -> tuple[int, ...] | None:

@@ -26,11 +26,15 @@ _NAMES = {
     "a53_cc": "closed captions (CEA-608/708, within the pictures)",
     "afd": "active format description (AFD)",
     "ambient_viewing_environment": "ambient viewing environment",
+    "exif": "EXIF tags (orientation is kept)",
     "film_grain_params": "film grain parameters",
     "icc_profile": "ICC colour profile",
+    "lcevc": "LCEVC enhancement layer",
+    "reference_displays": "3D reference displays",
     "s12m_timecode": "timecodes of single frames (SMPTE ST 12-1)",
     "spherical": "spherical projection",
     "stereo3d": "stereoscopic 3D arrangement",
+    "view_id": "view numbers (MV-HEVC, of whose views the first is decoded)",
 }
 
 
@@ -44,4 +48,4 @@ def lost_side_data(kinds: Iterable[str]) -> Iterator[str]:
     """
     for kind in sorted(set(kinds) - _HANDLED - _BY_PRODUCTS):
         name = _NAMES.get(kind, f"{kind.replace('_', ' ')} metadata")
-        yield f"{name}: frames of the source carry it, and those of the result do not."
+        yield f"{name}: the source's frames carry this, and the result's do not."
