@@ -7,8 +7,13 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pytest
+from media_factory import media, plan_for, stream, video
 from plan_factory import run, write_plan
 from synth import make_clip
+
+from pipelines.upscale import upscale
+from vsr.errors import StrictError
 
 
 def _packets(path: Path, kind: str) -> list[tuple[Fraction, bytes]]:
@@ -59,3 +64,100 @@ def test_sound_converted_to_flac_has_its_final_header(tmp_path: Path) -> None:
     # STREAMINFO (RFC 9639, 8.2) ends with the number of samples in 36 bits, and their MD5.
     assert int.from_bytes(header[-21:-16], "big") & ((1 << 36) - 1) == new.size // 2
     assert any(header[-16:])
+
+
+def _with_channels(path: Path, layout: str, count: int) -> Path:
+    """A clip with PCM, a deep tone in each channel, the n-th n thousand loud."""
+    clip = make_clip(path.with_name(f"plain-{path.name}"), frames=5)
+    with av.open(str(clip.path)) as old, av.open(str(path), "w") as new:
+        picture = new.add_stream_from_template(old.streams.video[0], opaque=True)
+        sound = new.add_stream("pcm_s16le", rate=48000)
+        sound.codec_context.layout = layout
+        for packet in old.demux(video=0):
+            if packet.size:
+                packet.stream = picture
+                new.mux(packet)
+        tone = np.sin(2 * np.pi * 75 * np.arange(9600) / 48000)
+        samples = np.outer(tone, np.arange(1, count + 1) * 1000).astype(np.int16)
+        frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), "s16", layout)
+        frame.sample_rate, frame.pts = 48000, 0
+        for ready in [*sound.encode(frame), *sound.encode(None)]:
+            new.mux(ready)
+    return path
+
+
+def _levels(path: Path) -> list[int]:
+    """How loud each channel is, in thousands."""
+    with av.open(str(path)) as file:
+        planes = np.concatenate([frame.to_ndarray() for frame in file.decode(audio=0)], 1)
+    assert planes.dtype == np.float32
+    middle = planes[:, 2400:7200]  # whole periods
+    return [round(v) for v in np.sqrt(2 * (middle**2).mean(1)) * 32.768]
+
+
+@pytest.mark.parametrize(
+    ("count", "layout"), [(2, "stereo"), (3, "3.0"), (7, "6.1"), (16, "9.1.6")]
+)
+def test_pcm_whose_channels_have_no_place_goes_into_mp4(
+    count: int, layout: str, tmp_path: Path
+) -> None:
+    source = _with_channels(tmp_path / "in.mov", f"{count} channels", count)
+    report = upscale(source, tmp_path / "out.mp4", 2, model="bicubic")
+    assert report.given_up == ()
+    assert _packets(tmp_path / "out.mp4", "audio") == _packets(source, "audio")
+    with av.open(str(tmp_path / "out.mp4")) as file:
+        assert file.streams.audio[0].layout.name == layout
+
+
+def test_channels_that_no_layout_has_are_named_before_anything_is_encoded(tmp_path: Path) -> None:
+    source = _with_channels(tmp_path / "in.mov", "11 channels", 11)
+    (sentence,) = upscale(source, tmp_path / "out.mp4", 2, model="bicubic").given_up
+    assert "(11 channels). Use .mov or .mkv." in sentence
+    with pytest.raises(StrictError, match="11 channels"):
+        upscale(source, tmp_path / "strict.mp4", 2, model="bicubic", strict=True)
+    upscale(source, tmp_path / "out.mkv", 2, model="bicubic")
+    copied, original = _packets(tmp_path / "out.mkv", "audio"), _packets(source, "audio")
+    assert [data for _, data in copied] == [data for _, data in original]
+
+
+@pytest.mark.parametrize(("layout", "count", "becomes", "levels"), [
+    ("2.1", 3, "5.1", [1, 2, 0, 3, 0, 0]),  # left, right, bass
+    ("5.0", 5, "5.1", [1, 2, 3, 0, 4, 5]),  # left, right, centre, two behind
+    ("5.1(side)", 6, "5.1", [1, 2, 3, 4, 5, 6]),
+    ("3 channels", 3, "3.0", [1, 2, 3]),
+    ("4 channels", 4, "quad", [1, 2, 3, 4]),
+    ("5 channels", 5, "5.1", [1, 2, 3, 0, 4, 5]),
+])  # fmt: skip
+def test_opus_keeps_every_channel(
+    layout: str, count: int, becomes: str, levels: list[int], tmp_path: Path
+) -> None:
+    source = _with_channels(tmp_path / "in.mov", layout, count)
+    (sentence,) = upscale(source, tmp_path / "out.webm", 2, model="bicubic").given_up
+    assert "re-encoded to opus, since" in sentence
+    with av.open(str(tmp_path / "out.webm")) as file:
+        assert file.streams.audio[0].layout.name == becomes
+    assert _levels(tmp_path / "out.webm") == levels
+
+
+@pytest.mark.parametrize(("layout", "count", "becomes"), [
+    ("5.1.4", 10, "7.1"), ("6.1", 7, "7.1"), ("4.0", 4, "quad"),
+])  # fmt: skip
+def test_channels_that_opus_has_no_place_for_are_mixed_and_named(
+    layout: str, count: int, becomes: str, tmp_path: Path
+) -> None:
+    source = _with_channels(tmp_path / "in.mov", layout, count)
+    (sentence,) = upscale(source, tmp_path / "out.webm", 2, model="bicubic").given_up
+    assert f"re-encoded to opus, and mixed from {layout} to {becomes}, since" in sentence
+    with av.open(str(tmp_path / "out.webm")) as file:
+        assert file.streams.audio[0].layout.name == becomes
+
+
+@pytest.mark.parametrize(("layout", "count", "fate"), [
+    ("5.1(side)", 6, "5.1"), ("7.1(wide)", 8, ""), ("5.1.4", 10, "7.1"),
+    ("5 channels", 5, "5.0"), ("6 channels", 6, "5.1"), ("12 channels", 12, None),
+    ("ambisonic 2", 9, None),
+])  # fmt: skip
+def test_layouts_for_aac(layout: str, count: int, fate: str | None) -> None:
+    info = media(video(), stream(1, "audio", "wavpack", layout=layout, channels=count))
+    (action,) = plan_for(info).streams
+    assert (action.action, action.layout) == (("drop", "") if fate is None else ("convert", fate))

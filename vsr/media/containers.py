@@ -35,6 +35,7 @@ _ROWS = (
         attachments=False,
         cover="attached_pic",
         chapters=True,
+        placed_pcm=True,
     ),
     ContainerSpec(
         name="mov",

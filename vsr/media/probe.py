@@ -186,6 +186,7 @@ class _Prober:
                 **common,
                 sample_rate=context.sample_rate or None,
                 channels=context.channels or None,
+                layout=context.layout.name if context.channels else None,
             )
         if not isinstance(stream, av.VideoStream):
             return StreamInfo(**common)

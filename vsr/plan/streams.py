@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vsr.plan.notes import Notes
+from vsr.plan.sound import arrange, unplaced
 from vsr.types import (
     ContainerSpec,
     MediaInfo,
@@ -85,18 +86,26 @@ def _cover(stream: StreamInfo, container: ContainerSpec, notes: Notes) -> Stream
 def _audio(stream: StreamInfo, container: ContainerSpec, notes: Notes) -> StreamAction:
     known = stream.codec != "unknown"
     if known and (container.audio is None or stream.codec in container.audio):
-        return StreamAction(stream, "copy", stream.codec)
+        if not unplaced(stream, container):
+            return StreamAction(stream, "copy", stream.codec)
+        why = f".{container.name} must know which channel is which, and the source does not say"
+        return _drop(stream, notes, f"{why} ({stream.layout})", "Use .mov or .mkv.")
     why = f".{container.name} cannot hold {stream.codec}"
     encoder = container.audio_fallback
     if encoder is None or not known:
         return _drop(stream, notes, why, "Use .mkv.")
-    if encoder in _LOSSLESS_AUDIO:
-        return StreamAction(stream, "convert", encoder, f"{why}; {encoder} keeps every sample")
     result = encoder.removeprefix("lib")
+    placed = arrange(encoder, stream)
+    if placed is None:
+        return _drop(stream, notes, f"{why}, nor {result} its {stream.layout}", "Use .mkv.")
+    if encoder in _LOSSLESS_AUDIO:
+        why += f"; {encoder} keeps every sample"
+        return StreamAction(stream, "convert", encoder, why, placed.layout)
+    mixed = f", and mixed from {placed.mixed} to {placed.layout}" if placed.mixed else ""
     notes.lose(
-        f"{title(stream)}: re-encoded to {result}, since {why}. Use .mkv to copy more kinds."
+        f"{title(stream)}: re-encoded to {result}{mixed}, since {why}. Use .mkv to copy more kinds."
     )
-    return StreamAction(stream, "convert", encoder, why)
+    return StreamAction(stream, "convert", encoder, why, placed.layout)
 
 
 def _subtitle(stream: StreamInfo, container: ContainerSpec, notes: Notes) -> StreamAction:

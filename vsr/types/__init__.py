@@ -31,10 +31,11 @@ from vsr.types.plan import (
     StreamAction,
 )
 from vsr.types.segment import ReadTally, Segment, SegmentTally
-from vsr.types.spec import CodecSpec, ContainerSpec
+from vsr.types.spec import PCM_PLACES, CodecSpec, ContainerSpec, has_places
 from vsr.types.weights import WeightsFile, is_set_name
 
 __all__ = [
+    "PCM_PLACES",
     "PIXEL_FORMATS",
     "Candidate",
     "Chapter",
@@ -70,6 +71,7 @@ __all__ = [
     "Trim",
     "VideoStreamInfo",
     "WeightsFile",
+    "has_places",
     "is_set_name",
     "pixel_format",
 ]

@@ -185,6 +185,7 @@ class StreamInfo:
         duration: length in ticks, ``None`` if the container does not say.
         dispositions: FFmpeg's names (``default``, ``forced``, ``attached_pic``), sorted.
         metadata: the stream's tags (``language``, ``title``, ``filename``, ``mimetype``), in order.
+        layout: FFmpeg's name of the channels' places (``5.1(side)``; ``3 channels`` if unknown).
     """
 
     index: int
@@ -199,6 +200,7 @@ class StreamInfo:
     bit_rate: int | None = None
     sample_rate: int | None = None
     channels: int | None = None
+    layout: str | None = None
 
     @property
     def language(self) -> str | None:

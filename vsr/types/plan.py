@@ -52,12 +52,14 @@ class StreamAction:
             ``codec``), ``attach`` (cover art or font becomes an attachment), ``drop``.
         codec: codec in the result; empty for ``drop``.
         why: the reason, always set for ``convert`` and ``drop``.
+        layout: of audio that is converted, FFmpeg's name; empty for the source's own.
     """
 
     stream: StreamInfo
     action: Literal["copy", "convert", "attach", "drop"]
     codec: str = ""
     why: str = ""
+    layout: str = ""
 
 
 @dataclass(frozen=True, slots=True)

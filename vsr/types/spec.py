@@ -5,7 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["CodecSpec", "ContainerSpec"]
+__all__ = ["PCM_PLACES", "CodecSpec", "ContainerSpec", "has_places"]
+
+#: Layouts (FFmpeg's names) that PCM is taken for whose source does not say where channels belong.
+PCM_PLACES = {
+    1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1",
+    10: "5.1.4", 12: "7.1.4", 14: "9.1.4", 16: "9.1.6", 24: "22.2",
+}  # fmt: skip
+
+
+def has_places(layout: str) -> bool:
+    """Whether a layout, by FFmpeg's name, says of each channel to which speaker it belongs."""
+    nameless = layout.endswith(" channels") or layout.startswith("ambisonic")
+    return not nameless and layout not in ("", "downmix", "binaural")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +80,7 @@ class ContainerSpec:
         data: data stream codecs that can be copied (``bin_data`` never).
         time_base: fixed denominator of timestamps (1000 for Matroska), ``None``: any.
         hdr10: it holds mastering display and content light metadata itself.
+        placed_pcm: PCM's channels must each have a place (ISO/IEC 23003-5): see :data:`PCM_PLACES`.
     """
 
     name: str
@@ -84,3 +97,4 @@ class ContainerSpec:
     data: tuple[str, ...] = ()
     time_base: int | None = None
     hdr10: bool = True
+    placed_pcm: bool = False

@@ -23,17 +23,6 @@ __all__ = ["AudioLane"]
 # Bits per second and channel at which listeners take the result for the source (Opus: the
 # codec's own recommendation for transparency; AAC: FFmpeg's encoder needs somewhat more).
 _RATES = {"libopus": 80_000, "aac": 112_000}
-# Opus and AAC name the surround channels "back"; the samples are the same.
-_LAYOUTS = {
-    "5.1(side)": "5.1",
-    "5.0(side)": "5.0",
-    "quad(side)": "quad",
-    "downmix": "stereo",
-    "1 channels": "mono",
-    "2 channels": "stereo",
-    "6 channels": "5.1",
-    "8 channels": "7.1",
-}
 _COMMON_RATE = 48_000
 
 
@@ -61,9 +50,8 @@ class AudioLane:
         self._resampler: AudioResampler | None = None
         rate = _rate(action.codec, self._decoder.sample_rate)
         self.stream = cast(AudioStream, output.add_stream(action.codec, rate=rate))
-        name = self._decoder.layout.name
         context = self.stream.codec_context
-        context.layout = _LAYOUTS.get(name, name)
+        context.layout = action.layout or self._decoder.layout.name
         context.format = _format(action.codec, self._decoder.format.name)
         context.time_base = Fraction(1, rate)
         if action.codec in _RATES:

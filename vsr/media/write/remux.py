@@ -14,7 +14,7 @@ from av.stream import AttachmentStream, Disposition, Stream
 from vsr.errors import OutputError
 from vsr.media.write.tags import describe_stream
 from vsr.media.write.template import AUDIO_IDS, audio_template
-from vsr.types import ContainerSpec, Plan, StreamAction
+from vsr.types import PCM_PLACES, ContainerSpec, Plan, StreamAction, has_places
 
 __all__ = [
     "CopyLane",
@@ -32,7 +32,6 @@ __all__ = [
 #: Decoders need at most this many frames of reordering (H.264, H.265).
 _DEEPEST_REORDER = 16
 _PREVIEW_PACKETS = 500
-_LAYOUTS = {1: "mono", 2: "stereo", 4: "quad", 6: "5.1", 8: "7.1"}
 _MIME_TYPES = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
 
 
@@ -263,9 +262,9 @@ def add_copy(
     if stream is None:
         stream = output.add_stream_from_template(source, opaque=True)
     context: Any = stream.codec_context
-    if action.codec.startswith("pcm_") and "channels" in context.layout.name:
+    if action.codec.startswith("pcm_") and not has_places(context.layout.name):
         # The MP4 family insists on knowing which channel is which.
-        context.layout = _LAYOUTS.get(context.layout.nb_channels, context.layout)
+        context.layout = PCM_PLACES.get(context.layout.nb_channels, context.layout)
     describe_stream(stream, action.stream)
     return CopyLane(
         stream, action, plan.time_shift, strict=container.time_base is None, earliest=earliest
