@@ -153,7 +153,8 @@ def test_channels_that_opus_has_no_place_for_are_mixed_and_named(
 
 
 @pytest.mark.parametrize(("layout", "count", "fate"), [
-    ("5.1(side)", 6, "5.1"), ("7.1(wide)", 8, ""), ("5.1.4", 10, "7.1"),
+    ("5.1(side)", 6, "5.1"), ("7.1", 8, ""), ("7.1(wide)", 8, "7.1"), ("5.1.4", 10, "7.1"),
+    ("6.1", 7, "7.1"), ("7 channels", 7, "7.1"),
     ("5 channels", 5, "5.0"), ("6 channels", 6, "5.1"), ("12 channels", 12, None),
     ("ambisonic 2", 9, None),
 ])  # fmt: skip

@@ -22,17 +22,17 @@ _SAME = {
     "binaural": "stereo",
 }
 _TAKES = {
-    "aac": {
-        *("mono", "stereo", "2.1", "3.0", "3.0(back)", "4.0", "quad", "3.1", "5.0", "4.1", "5.1"),
-        *("6.0", "6.0(front)", "hexagonal", "6.1", "6.1(back)", "6.1(front)", "7.0", "7.0(front)"),
-        *("7.1", "7.1(wide)", "7.1(wide-side)", "octagonal", "hexadecagonal"),
-    },
+    # It codes many more, of which readers learn how many channels there are and not which.
+    "aac": {"mono", "stereo", "2.1", "3.0", "3.0(back)", "4.0", "quad", "5.0", "5.1", "7.1"},
     # It opens for 5.0 and 6.1 as well, and exchanges their channels: FFmpeg's table of orders is
     # applied the wrong way round, which shows where it is not its own inverse.
     "libopus": {"mono", "stereo", "3.0", "quad", "5.1", "7.1", "3 channels", "4 channels"},
 }
 # Layouts that have a place for each of another's speakers, and silence in the others.
-_WIDER = {"libopus": dict.fromkeys(("2.1", "3.1", "5.0"), "5.1")}
+_WIDER = {
+    "aac": {"3.1": "5.1", "7.0": "7.1"},
+    "libopus": {"2.1": "5.1", "3.1": "5.1", "5.0": "5.1", "7.0": "7.1"},
+}
 # What others are mixed into, by the channels that they have at least.
 _MIXED = ((7, "7.1"), (5, "5.1"), (4, "quad"), (2, "stereo"), (1, "mono"))
 
