@@ -14,6 +14,9 @@ from synth import make_clip
 
 from pipelines.upscale import upscale
 from vsr.errors import StrictError
+from vsr.media.containers import CONTAINERS
+from vsr.plan.notes import Notes
+from vsr.plan.streams import plan_streams
 
 
 def _packets(path: Path, kind: str) -> list[tuple[Fraction, bytes]]:
@@ -118,6 +121,21 @@ def test_channels_that_no_layout_has_are_named_before_anything_is_encoded(tmp_pa
     upscale(source, tmp_path / "out.mkv", 2, model="bicubic")
     copied, original = _packets(tmp_path / "out.mkv", "audio"), _packets(source, "audio")
     assert [data for _, data in copied] == [data for _, data in original]
+
+
+@pytest.mark.parametrize(("layout", "count", "action", "told"), [
+    ("3 channels", 3, "copy", ["3.0"]),
+    ("2 channels", 2, "copy", []),
+    ("5.1", 6, "copy", []),
+    ("ambisonic 1", 4, "drop", []),  # directions, not speakers
+])  # fmt: skip
+def test_places_that_pcm_is_given_in_mp4_are_told(
+    layout: str, count: int, action: str, told: list[str]
+) -> None:
+    main, notes = video(), Notes()
+    info = media(main, stream(1, "audio", "pcm_s16le", layout=layout, channels=count))
+    (fate,) = plan_streams(info, main, CONTAINERS["mp4"], notes)
+    assert (fate.action, [reason.choice for reason in notes.reasons]) == (action, told)
 
 
 @pytest.mark.parametrize(("layout", "count", "becomes", "levels"), [

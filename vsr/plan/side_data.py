@@ -26,7 +26,7 @@ _NAMES = {
     "a53_cc": "closed captions (CEA-608/708, within the pictures)",
     "afd": "active format description (AFD)",
     "ambient_viewing_environment": "ambient viewing environment",
-    "exif": "EXIF tags (orientation is kept)",
+    "exif": "EXIF tags",
     "film_grain_params": "film grain parameters",
     "icc_profile": "ICC colour profile",
     "lcevc": "LCEVC enhancement layer",

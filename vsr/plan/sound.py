@@ -11,7 +11,8 @@ from vsr.types import PCM_PLACES, ContainerSpec, StreamInfo, has_places
 
 __all__ = ["Arrangement", "arrange", "unplaced"]
 
-# For so many channels that nobody has named: av_channel_layout_default of FFmpeg.
+# For so many channels that nobody has named: av_channel_layout_default of FFmpeg, which is what its
+# resampler takes them for. Any other would be mixed into; copied PCM has PCM_PLACES instead.
 _USUAL = ("mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1")
 # The same speakers, or the same sound, under a name that encoders know.
 _SAME = {
@@ -78,5 +79,5 @@ def unplaced(stream: StreamInfo, container: ContainerSpec) -> bool:
         and stream.codec.startswith("pcm_")
         and stream.layout is not None
         and not has_places(stream.layout)
-        and stream.channels not in PCM_PLACES
+        and (stream.layout.startswith("ambisonic") or stream.channels not in PCM_PLACES)
     )

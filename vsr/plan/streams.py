@@ -5,11 +5,13 @@ from __future__ import annotations
 from vsr.plan.notes import Notes
 from vsr.plan.sound import arrange, unplaced
 from vsr.types import (
+    PCM_PLACES,
     ContainerSpec,
     MediaInfo,
     StreamAction,
     StreamInfo,
     VideoStreamInfo,
+    has_places,
 )
 
 __all__ = ["plan_streams", "title"]
@@ -87,6 +89,7 @@ def _audio(stream: StreamInfo, container: ContainerSpec, notes: Notes) -> Stream
     known = stream.codec != "unknown"
     if known and (container.audio is None or stream.codec in container.audio):
         if not unplaced(stream, container):
+            _say_places(stream, container, notes)
             return StreamAction(stream, "copy", stream.codec)
         why = f".{container.name} must know which channel is which, and the source does not say"
         return _drop(stream, notes, f"{why} ({stream.layout})", "Use .mov or .mkv.")
@@ -106,6 +109,16 @@ def _audio(stream: StreamInfo, container: ContainerSpec, notes: Notes) -> Stream
         f"{title(stream)}: re-encoded to {result}{mixed}, since {why}. Use .mkv to copy more kinds."
     )
     return StreamAction(stream, "convert", encoder, why, placed.layout)
+
+
+def _say_places(stream: StreamInfo, container: ContainerSpec, notes: Notes) -> None:
+    """That channels without places get some, beyond the two that are stereo anyway."""
+    if not container.placed_pcm or not stream.codec.startswith("pcm_") or not stream.layout:
+        return
+    if (stream.channels or 0) > 2 and not has_places(stream.layout):
+        places = PCM_PLACES[stream.channels or 0]
+        why = f"{stream.layout} in the source, and .{container.name} must say where they belong"
+        notes.why(f"channels of stream {stream.index}", places, why)
 
 
 def _subtitle(stream: StreamInfo, container: ContainerSpec, notes: Notes) -> StreamAction:

@@ -262,7 +262,8 @@ def add_copy(
     if stream is None:
         stream = output.add_stream_from_template(source, opaque=True)
     context: Any = stream.codec_context
-    if action.codec.startswith("pcm_") and not has_places(context.layout.name):
+    name = context.layout.name if action.codec.startswith("pcm_") else ""
+    if name.endswith(" channels") or (name and container.placed_pcm and not has_places(name)):
         # The MP4 family insists on knowing which channel is which.
         context.layout = PCM_PLACES.get(context.layout.nb_channels, context.layout)
     describe_stream(stream, action.stream)
