@@ -16,7 +16,7 @@ from torch import Tensor
 from pipelines.compare_files import ComparedFile, FileFacts, open_files
 from pipelines.report import new_files, render_page, save
 from vsr import __version__
-from vsr.errors import OutputError, UsageError
+from vsr.errors import UsageError
 from vsr.media.png import encode_png
 from vsr.media.view.pairing import Timeline
 from vsr.media.view.picture import enlarge_nearest, read_picture
@@ -123,14 +123,13 @@ def compare(
     if page is None and still is None:
         page = str(Path(paths[0]).with_name(f"{Path(paths[0]).stem}_compare.html"))
     results = [Path(path) for path in (page, still) if path is not None]
-    _check_results(results, paths)
     files = open_files(paths)
     chosen = _choose(files[0].line, at, frames or (1 if page is None else 8))
     size = _largest(files)
     if crop is not None:
         _check_crop(crop, size)
     notes = _notes(files, size, enlarge, crop)
-    with new_files(results, overwrite=overwrite) as temporary:
+    with new_files(results, overwrite=overwrite, sources=paths) as temporary:
         pictures = [
             [_picture(file, index, size, enlarge, crop) for file in files] for index in chosen
         ]
@@ -151,19 +150,6 @@ def compare(
             strip = make_strip(pictures, columns, names, zoom=zoom)
             save(temporary[-1], encode_png(strip))
     return done
-
-
-def _check_results(results: Sequence[Path], sources: Sequence[str]) -> None:
-    if len({path.absolute() for path in results}) < len(results):
-        raise UsageError("page and strip cannot be the same file", where=str(results[0]))
-    for path in results:
-        for source in sources:
-            if path.exists() and Path(source).exists() and path.samefile(source):
-                raise OutputError(
-                    "the result would replace one of the files that are compared",
-                    where=str(path),
-                    remedy="Choose another name.",
-                )
 
 
 def _choose(line: Timeline, at: Sequence[Fraction], frames: int) -> tuple[int, ...]:

@@ -70,6 +70,16 @@ def test_an_error_leaves_nothing(clip: str, tmp_path: Path, capsys: Captured) ->
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_results_do_not_replace_what_is_judged(clip: str, tmp_path: Path, capsys: Captured) -> None:
+    page = Path(clip).rename(tmp_path / "in.html").name
+    other = make_clip(tmp_path / "other.mkv", frames=3, codec="ffv1").path.name
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for named in (["--reference", page, "--distorted", other], [page, *QUICK]):
+        assert run(["eval", *named, "--report", page, "-y"]) == 4
+        assert "would replace one of the files it is made from" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -84,6 +94,8 @@ def test_an_error_leaves_nothing(clip: str, tmp_path: Path, capsys: Captured) ->
         (["a.mkv", "-s", "5"], "'5' is not one of"),
         (["--reference", "a", "--distorted", "b", "-s", "2"], "--scale means nothing"),
         (["--suite", "paper", "--data", "a", "--report", "r.html"], "not a suite"),
+        (["a.mkv", "--report", "r.mkv"], "its name ends with .html"),
+        (["a.mkv", "-o", "r.html", "--report", "r.json"], "its name ends with .html"),
         (["a.mkv", "--degrade", "fog"], "'fog' is no degradation"),
         (["a.mkv", "--metrics", "psnr"], "there is no metric called 'psnr'"),
         (["a.mkv", "--start", "5", "--end", "4"], "ends before it begins"),

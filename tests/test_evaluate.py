@@ -288,6 +288,21 @@ def test_results_are_claimed_before_the_work(tmp_path: Path) -> None:
     assert taken.read_text() == "mine"
 
 
+def test_a_name_that_is_taken_meanwhile_takes_the_others_along(tmp_path: Path) -> None:
+    found = evaluate_clip(
+        str(make_clip(tmp_path / "a.mkv", frames=1, width=32, height=24, codec="ffv1").path),
+        2,
+        EvalOptions(model="bicubic", device="cpu", metrics=("psnr_y",)),
+    )
+    claimed = result_files(str(tmp_path / "scores"))
+    claimed.__enter__().write(found)
+    (tmp_path / "scores.csv").write_text("mine")
+    with pytest.raises(OutputError, match="already exists"):
+        claimed.__exit__(None, None, None)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mkv", "scores.csv"]
+    assert (tmp_path / "scores.csv").read_text() == "mine"
+
+
 @pytest.mark.parametrize("name", ["a.b", "a.b.json", "a.b.csv", "a.b.html"])
 def test_names_of_results(name: str) -> None:
     assert result_paths(f"x/{name}") == (Path("x/a.b.json"), Path("x/a.b.csv"))

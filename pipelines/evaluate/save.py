@@ -63,7 +63,11 @@ class ResultFiles:
 
 @contextmanager
 def result_files(
-    output: str, *, report: str | None = None, overwrite: bool = False
+    output: str,
+    *,
+    report: str | None = None,
+    overwrite: bool = False,
+    sources: Sequence[str] = (),
 ) -> Iterator[ResultFiles]:
     """Claim the files before the work begins, so that no hours are lost to a name that is taken.
 
@@ -73,12 +77,14 @@ def result_files(
         output: see :func:`result_paths`.
         report: the HTML file, ``None`` for none.
         overwrite: replace files that are there.
+        sources: what is evaluated, which must not be replaced.
 
     Raises:
-        OutputError: a file is there already, or cannot be written.
+        UsageError: the report has the name of the scores.
+        OutputError: a file is there already, is a source, or cannot be written.
     """
     paths = (*result_paths(output), *([] if report is None else [Path(report)]))
-    with new_files(paths, overwrite=overwrite) as temporary:
+    with new_files(paths, overwrite=overwrite, sources=sources) as temporary:
         yield ResultFiles(paths, tuple(temporary))
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from vsr.errors import OutputError
+from vsr.errors import OutputError, UsageError
 from vsr.media.av_errors import av_errors
 from vsr.media.write.atomic import AtomicFile
 
@@ -14,28 +15,62 @@ __all__ = ["new_files", "save"]
 
 
 @contextmanager
-def new_files(paths: Sequence[Path], *, overwrite: bool = False) -> Iterator[list[Path]]:
+def new_files(
+    paths: Sequence[Path], *, overwrite: bool = False, sources: Sequence[str] = ()
+) -> Iterator[list[Path]]:
     """Temporary files, to be written in a block, which get their names at its end.
 
     Entering checks that all can be written, so that long work is not done in vain. If the block
-    raises, nothing is left of them.
+    raises, nothing is left of them; nor if one of them cannot get its name, except what has
+    replaced an older file by then.
+
+    Args:
+        paths: the files.
+        overwrite: replace files that are there.
+        sources: what the files are made from, which none of them may replace.
 
     Yields:
         The temporary files, empty, in the order of ``paths``.
 
     Raises:
-        OutputError: as for :class:`vsr.media.write.atomic.AtomicFile`.
+        UsageError: a name is there twice.
+        OutputError: a file would replace a source; or as for
+            :class:`vsr.media.write.atomic.AtomicFile`.
     """
+    _check(paths, sources)
     files: list[AtomicFile] = []
+    named: list[Path] = []
     try:
         for path in paths:
             files.append(AtomicFile(str(path), overwrite=overwrite))  # noqa: PERF401 - one may fail
         yield [file.path for file in files]
         for file in files:
             file.commit()
+            named.append(file.destination)
     finally:
         for file in files:
             file.discard()
+        if len(named) < len(files) and not overwrite:
+            for path in named:
+                path.unlink(missing_ok=True)
+
+
+def _check(paths: Sequence[Path], sources: Sequence[str]) -> None:
+    real = [os.path.realpath(path) for path in paths]
+    for i, path in enumerate(paths):
+        if real[i] in real[:i]:
+            raise UsageError(
+                "two results cannot be the same file",
+                where=str(path),
+                remedy="Give each its own name.",
+            )
+        for source in sources:
+            if path.exists() and Path(source).exists() and path.samefile(source):
+                raise OutputError(
+                    "the result would replace one of the files it is made from",
+                    where=str(path),
+                    remedy="Choose another name.",
+                )
 
 
 def save(path: Path, content: str | bytes) -> None:

@@ -155,8 +155,9 @@ def eval_(
 
     options = EvalOptions(stills=stills if report else 0, **given)
     place = output or report or _default_name(kind, clip, what, scale)
+    sources = [path for path in (clip, what["reference"], what["distorted"]) if path]
     with (
-        result_files(place, report=report, overwrite=overwrite) as files,
+        result_files(place, report=report, overwrite=overwrite, sources=sources) as files,
         text_events(None) as listen,
     ):
         result = _run(kind, clip, what, scale, degrade, options, listen)
@@ -203,6 +204,8 @@ def _kind(
             raise click.UsageError(f"--{name} belongs to --suite.")
     if suite and what["data"] is None:
         raise click.UsageError("--suite needs --data, the folder that has Set5 and so on in it.")
+    if report is not None and not report.lower().endswith((".html", ".htm")):
+        raise click.UsageError("--report is a page: its name ends with .html.")
     if suite and report:
         raise click.UsageError("--report shows one evaluation, not a suite: use --images.")
     if degrade is not None and kind != "CLIP":
