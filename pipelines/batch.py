@@ -13,7 +13,7 @@ from typing import Any
 from pipelines.queue.job import Identity, Job, identify
 from pipelines.queue.ledger import Ledger
 from pipelines.queue.messages import Failed, Finished, Message, NoRoom
-from pipelines.queue.names import candidates, name_beside, preset_of
+from pipelines.queue.names import candidates, name_beside, name_in, preset_of
 from pipelines.queue.run import Policy, Queue, Runner
 from vsr.errors import OutputError
 from vsr.types import Report
@@ -136,13 +136,10 @@ class _Names:
     def choose(self, job: Job) -> Path:
         """The name for a job's result, reserved in the ledger."""
         source = Path(job.path)
-        beside = name_beside(job.path, self._wishes)
         if self._folder is None:
-            first, folder = beside, source.parent
-        elif os.path.realpath(self._folder) == os.path.realpath(source.parent):
-            first, folder = self._folder / beside.name, self._folder
+            first, folder = name_beside(job.path, self._wishes), source.parent
         else:
-            first, folder = self._folder / f"{source.stem}{beside.suffix}", self._folder
+            first, folder = name_in(self._folder, job.path, self._wishes), self._folder
         for name in chain([first], _others(source, first, folder)):
             taken = os.path.realpath(name) in self._sources
             if not taken and self._ledger.take_destination(job, name):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -51,7 +51,7 @@ def _paths(argument: str) -> list[str]:
     listed = argument.removeprefix("@")
     lines: Iterable[str]
     if argument == "@-":
-        lines, folder = (line.rstrip("\r\n") for line in sys.stdin), Path()
+        lines, folder = _split(sys.stdin.buffer.read()), Path()
     elif argument.startswith("@"):
         lines, folder = _lines(Path(listed)), Path()
     else:
@@ -66,20 +66,24 @@ def _paths(argument: str) -> list[str]:
     return paths
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _lines(path: Path) -> list[str]:
     try:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(
             f"cannot read the list: {error.strerror}", where=str(path), remedy="Check the path."
         ) from error
+    # Old .m3u files are in Latin-1.
+    return _split(data, latin=path.suffix.lower() == ".m3u")
+
+
+def _split(data: bytes, *, latin: bool = False) -> list[str]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        # Old .m3u files are in Latin-1; in other lists these are file names in bytes of their own.
-        old = path.suffix.lower() == ".m3u"
-        text = data.decode("latin-1") if old else os.fsdecode(data)
-    yield from text.splitlines()
+        # In lists by other programs, names are bytes of their own.
+        text = data.decode("latin-1") if latin else os.fsdecode(data)
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def _local(entry: str, listed: str) -> str:

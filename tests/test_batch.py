@@ -95,7 +95,7 @@ def test_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("p/old.m3u").write_bytes("ü.mp4\n".encode("latin-1"))
     Path("names").write_text("x.mp4\n  y.mp4  \nx.mp4\n")
     Path("p/live.m3u8").write_text("#EXTM3U\n#EXT-X-VERSION:3\nsegment0.ts\n")
-    monkeypatch.setattr("sys.stdin", io.StringIO("z.mp4\r\n"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"z.mp4\r\n")))
     assert expand(["p/list.m3u8", "@names", "p/old.m3u", "@-"]) == [
         *("p/ü.mp4", "/abs/b.mp4", "/abs/c d.mp4", "x.mp4", "y.mp4", "z.mp4")
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -117,4 +118,4 @@ def _published(pair: ImagePair, path: Path, own: FrameBatch, scale: int) -> Fram
 def _sha256(paths: Sequence[Path]) -> str:
     """One hash for a set of files: of the list of their names and hashes."""
     lines = "".join(f"{file_sha256(path)}  {path.name}\n" for path in paths)
-    return hashlib.sha256(lines.encode()).hexdigest()
+    return hashlib.sha256(os.fsencode(lines)).hexdigest()

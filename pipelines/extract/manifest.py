@@ -112,7 +112,9 @@ class Manifest:
             for frame in self.frames
         ]
         body = ",\n    ".join(rows)
-        return f'{head[:-2]},\n  "frames": [\n    {body}\n  ]\n}}\n'.encode()
+        return f'{head[:-2]},\n  "frames": [\n    {body}\n  ]\n}}\n'.encode(
+            errors="backslashreplace"  # a source's name need not be text
+        )
 
     @classmethod
     def load(cls, path: Path) -> Manifest:

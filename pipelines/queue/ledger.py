@@ -19,7 +19,7 @@ from typing import Any
 from pipelines.queue.job import STATES, Identity, Job, State
 from vsr.errors import InputError, OutputError, VsrError
 
-__all__ = ["Ledger"]
+__all__ = ["Ledger", "LedgerError"]
 
 _VERSION = 1
 _SCHEMA = """
@@ -45,6 +45,10 @@ CREATE TABLE facts (name TEXT PRIMARY KEY, value NOT NULL);
 """
 
 
+class LedgerError(OutputError):
+    """The ledger cannot be written: without it nothing may be done."""
+
+
 class Ledger:
     """Jobs and their states.
 
@@ -54,13 +58,13 @@ class Ledger:
 
     Raises:
         InputError: ``read_only`` and there is none, or it is none of ours.
-        OutputError: it cannot be created or written.
+        LedgerError: it cannot be created or written.
     """
 
     def __init__(self, path: Path | None, *, read_only: bool = False) -> None:
         self.path = path
         self._lock = threading.RLock()
-        self._kind: type[VsrError] = InputError if read_only else OutputError
+        self._kind: type[VsrError] = InputError if read_only else LedgerError
         if path is not None and read_only and not path.is_file():
             raise InputError(
                 "there is no ledger here",
@@ -81,6 +85,10 @@ class Ledger:
             if not read_only:
                 path.parent.mkdir(parents=True, exist_ok=True)
             name = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+            whole = not Path(f"{path}-wal").exists()
+            if read_only and whole and not os.access(path.parent, os.W_OK):
+                # A reader, too, makes files beside it, unless it is told that nobody writes.
+                name += "&immutable=1"
         connection = sqlite3.connect(
             name, timeout=30, isolation_level=None, check_same_thread=False, uri=True
         )
@@ -257,7 +265,7 @@ class Ledger:
                     "result_mtime_ns = NULL WHERE id = ?",
                     (_name(str(destination)), _key(destination), job.id),
                 )
-        except OutputError as error:
+        except LedgerError as error:
             if isinstance(error.__cause__, sqlite3.IntegrityError):
                 return False
             raise
@@ -274,14 +282,15 @@ class Ledger:
         with self._transaction() as run:
             run(f"UPDATE jobs SET {assignments} WHERE id = ?", (*columns.values(), job.id))  # noqa: S608
 
-    def done(self, job: Job, result: Identity, *, now: float, reason: str = "") -> None:
-        """The result is there."""
+    def done(self, job: Job, result: Identity | None, *, now: float, reason: str = "") -> None:
+        """The result is there, or was (``None``) until somebody took it away."""
+        size, mtime = (None, None) if result is None else (result.size, result.mtime_ns)
         with self._transaction() as run:
             run(
                 "UPDATE jobs SET state = 'done', completions = completions + 1, reason = ?, "
                 "result_size = ?, result_mtime_ns = ?, ended_at = ?, error = '', exit_code = 0, "
                 "eta = NULL WHERE id = ?",
-                (reason, result.size, result.mtime_ns, now, job.id),
+                (reason, size, mtime, now, job.id),
             )
 
     def recover(self) -> list[Job]:

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pipelines.events import Progress, Warned
+from vsr import __version__
+from vsr.errors import EncodeError, OutputError, VerifyError, VsrError, exit_code
 from vsr.types import Plan, Report
 
-__all__ = ["Failed", "Finished", "Message", "NoRoom", "Order", "Outcome", "Planned", "Stopped"]
+__all__ = [
+    "Failed",
+    "Finished",
+    "Message",
+    "NoRoom",
+    "Order",
+    "Outcome",
+    "Planned",
+    "Stopped",
+    "failed_by",
+]
+
+_MACHINE = ("ModelError", "BackendError", "DependencyError", "PresetError")
+# A folder of results that may not be written to, or is a file.
+_PLACE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +77,7 @@ class Failed:
         kind: name of the exception. what, where, remedy: as in :class:`vsr.errors.VsrError`.
         exit_code: what ``vsr upscale`` would have returned.
         name_taken: a file that is none of ours has the result's name.
+        blameless: what is wrong is the machine, the settings or the folder of the results.
     """
 
     kind: str
@@ -68,6 +86,7 @@ class Failed:
     remedy: str = ""
     exit_code: int = 1
     name_taken: bool = False
+    blameless: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +104,20 @@ class Stopped:
 
 Outcome = Finished | Failed | NoRoom | Stopped
 Message = Planned | Progress | Warned | Outcome
+
+
+def failed_by(error: BaseException) -> Failed:
+    """What ``error`` is for a queue."""
+    kind, code = type(error).__name__, exit_code(error)
+    blameless = kind in _MACHINE or _is_of_the_place(error)
+    if isinstance(error, VsrError):
+        return Failed(kind, error.what, error.where, error.remedy, code, blameless=blameless)
+    remedy = f"This is a bug in vsr {__version__}, or a want of memory; the log has the traceback."
+    return Failed(kind, f"{kind}: {error}", "", remedy, code, blameless=blameless)
+
+
+def _is_of_the_place(error: BaseException) -> bool:
+    if not isinstance(error, OutputError) or isinstance(error, EncodeError | VerifyError):
+        return False
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno in _PLACE

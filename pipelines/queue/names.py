@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from itertools import count
@@ -15,7 +16,7 @@ from vsr.plan.codec import find_codec
 from vsr.plan.container import default_destination
 from vsr.preset import Preset, load_preset
 
-__all__ = ["candidates", "leftovers", "name_beside", "preset_of"]
+__all__ = ["candidates", "leftovers", "name_beside", "name_in", "preset_of"]
 
 
 def preset_of(wishes: Mapping[str, Any]) -> Preset:
@@ -44,6 +45,18 @@ def name_beside(source: str, wishes: Mapping[str, Any]) -> Path:
             container=preset.container,
         )
     )
+
+
+def name_in(folder: Path, source: str, wishes: Mapping[str, Any]) -> Path:
+    """What the result of ``source`` is called in ``folder``: as the source, unless that is there.
+
+    Raises:
+        VsrError: there is no such codec, container or preset.
+    """
+    beside, path = name_beside(source, wishes), Path(source)
+    if os.path.realpath(folder) == os.path.realpath(path.parent):
+        return folder / beside.name
+    return folder / f"{path.stem}{beside.suffix}"
 
 
 def candidates(source: Path, ending: str) -> Iterator[Path]:

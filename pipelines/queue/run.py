@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +12,7 @@ from typing import Any
 
 from pipelines.events import Progress
 from pipelines.queue.job import Identity, Job, identify
-from pipelines.queue.ledger import Ledger
+from pipelines.queue.ledger import Ledger, LedgerError
 from pipelines.queue.messages import (
     Failed,
     Finished,
@@ -24,10 +22,14 @@ from pipelines.queue.messages import (
     Outcome,
     Planned,
     Stopped,
+    failed_by,
 )
 from pipelines.queue.names import leftovers
 from pipelines.queue.process import Worker
 from pipelines.queue.quarantine import set_aside
+from pipelines.queue.twins import Twins, digest_of, share
+from vsr.errors import VsrError
+from vsr.media.av_errors import map_av_error
 
 __all__ = ["Listener", "Policy", "Queue", "Runner"]
 
@@ -36,8 +38,6 @@ Listener = Callable[[Job, Message], None]
 
 _PROGRESS_SECONDS = 1.0
 _WAIT_FOR_ROOM = 30.0
-# What is wrong with the machine or the settings is not the file's fault: nobody is quarantined.
-_NOT_THE_FILES_FAULT = ("ModelError", "BackendError", "DependencyError", "PresetError")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,19 +109,24 @@ class Queue:
         self.inherit = inherit
         self.clock = clock
         self.stopping = threading.Event()
-        self.choosing = threading.Lock()
+        self.twins = Twins(ledger, clock)
+        self._reserving = threading.Lock()
         self._needs: dict[int, int] = {}
+
+    def source(self, job: Job) -> str:
+        """Where a job's source is: a path, or a URL as it was named."""
+        return job.path if "://" in job.path else str(self.root / job.path)
 
     def reserve(self, job: Job, need: int | None) -> None:
         """Count ``need`` bytes as taken while ``job`` runs; ``None`` frees them."""
-        with self.choosing:
+        with self._reserving:
             self._needs.pop(job.id, None)
             if need is not None:
                 self._needs[job.id] = need
 
     def reserved(self) -> int:
         """Bytes that running jobs may take."""
-        with self.choosing:
+        with self._reserving:
             return sum(self._needs.values())
 
 
@@ -148,31 +153,52 @@ class Runner:
             raise
         finally:
             self._queue.reserve(job, None)
+            self._queue.twins.release(job)
         return True
 
     def _run(self, job: Job) -> None:
-        source = self._queue.root / job.path
-        if self._queue.home is not None and not self._is_as_queued(job, source):
-            return
+        try:
+            begun = self._begin(job)
+        except LedgerError:
+            raise
+        except (OSError, VsrError) as error:
+            # Something about this file's surroundings; the others may well be done.
+            begun = self._fail(job, failed_by(error))
+        if isinstance(begun, Order):
+            self._work(job, begun)
+        elif begun is not None:
+            self._heard(job, begun)
+
+    def _begin(self, job: Job) -> Order | Finished | Failed | None:
+        """What is to be done; or what has become of the job already, ``None`` if it waits."""
+        if self._queue.home is not None and not self._is_as_queued(job):
+            return None
         if job.interruptions > self._queue.policy.interruptions:
             self._ledger.set(job, interruptions=0)
             what = f"was cut off {job.interruptions} times together with vsr or the machine"
-            self._fail(job, Failed("Interrupted", what, job.path))
-            return
+            return self._fail(job, Failed("Interrupted", what, job.path))
         destination = self._queue.destination(job)
         if self._queue.settings:
             self._ledger.set(job, settings=self._queue.settings)
-            if self._taken_from_twin(job, source, destination):
-                return
+            digest = self._digest(job)
+            if digest is not None:
+                twins = self._queue.twins.others(
+                    job, digest, self._queue.settings, destination.suffix
+                )
+                if twins is None:
+                    return None
+                if self._taken_from(twins, job, destination):
+                    return Finished(str(destination), None)
         if self._queue.stopping.is_set():
             self._again(job, "was stopped, and goes on")
-            return
-        self._work(job, self._order(job, source, destination))
+            return None
+        return self._order(job, destination)
 
-    def _is_as_queued(self, job: Job, source: Path) -> bool:
+    def _is_as_queued(self, job: Job) -> bool:
         """Whether the source is still there and the same; records it if not."""
+        source = self._queue.source(job)
         try:
-            identity = identify(source)
+            identity = identify(Path(source))
         except FileNotFoundError:
             if self._queue.root.is_dir():
                 self._set(job, state="gone", reason="the source is not there any more")
@@ -180,15 +206,14 @@ class Runner:
                 self._again(job, f"{self._queue.root} is not there", _WAIT_FOR_ROOM)
             return False
         except OSError as error:
-            self._fail(job, Failed("InputError", f"{error.strerror}", str(source), "", 3))
-            return False
+            raise map_av_error(error, source, "look at the file") from error
         if not identity.same_content(job.identity):
             # Found anew by the next look at the folder, which waits until it has settled.
             self._set(job, state="gone", reason="the source has changed before its turn")
             return False
         return True
 
-    def _order(self, job: Job, source: Path, destination: Path) -> Order:
+    def _order(self, job: Job, destination: Path) -> Order:
         queue, log, pictures, wishes = self._queue, "", "", dict(self._queue.wishes)
         if queue.home is not None:
             log = str(queue.home / "logs" / f"{job.id}.log")
@@ -202,7 +227,7 @@ class Runner:
             wishes["overwrite"], recover = True, False
         keep = queue.policy.keep_free
         return Order(
-            source=str(source),
+            source=queue.source(job),
             destination=str(destination),
             wishes=wishes,
             log=log,
@@ -254,14 +279,20 @@ class Runner:
             # What is missing in the result stays visible.
             given_up = outcome.report.given_up if outcome.report is not None else ()
             reason = f"given up: {' '.join(given_up)}" if given_up else ""
-            self._ledger.done(job, identify(path), now=self._queue.clock(), reason=reason)
+            try:
+                result = identify(path)
+            except OSError:
+                # Somebody has taken it away at once, which is what results are for.
+                result = None
+            self._ledger.done(job, result, now=self._queue.clock(), reason=reason)
         elif isinstance(outcome, Failed) and outcome.name_taken and self._queue.home:
             # Somebody else's file has got the name meanwhile: choose another one.
             self._ledger.free_destination(job)
             self._again(job, "its name was taken, and it gets another")
         elif isinstance(outcome, Failed):
             if outcome.kind == "WorkerDied":
-                _clean(Path(order.destination))
+                with suppress(OSError):  # the folder is gone: so is what was left in it
+                    _clean(Path(order.destination))
             self._fail(job, outcome)
         elif isinstance(outcome, NoRoom):
             need = f"needs {outcome.need / 1e9:.3g} GB" if outcome.need else "it is full"
@@ -270,8 +301,11 @@ class Runner:
         else:
             self._again(job, "was stopped, and goes on")
 
-    def _fail(self, job: Job, failed: Failed) -> None:
-        attempts, now = job.attempts + 1, self._queue.clock()
+    def _fail(self, job: Job, failed: Failed) -> Failed:
+        """Record it; returns ``failed``, for those who are to hear of it."""
+        # Nothing is held against a file for what is wrong with the machine or the settings.
+        blameless = failed.blameless and self._queue.home is not None
+        attempts, now = job.attempts + (not blameless), self._queue.clock()
         policy = self._queue.policy
         values = {
             "attempts": attempts,
@@ -281,26 +315,26 @@ class Runner:
             "ended_at": now,
             "eta": None,
         }
-        if attempts < policy.attempts or (
-            failed.kind in _NOT_THE_FILES_FAULT and self._queue.home is not None
-        ):
-            wait = policy.wait(attempts)
+        if blameless or attempts < policy.attempts:
+            # What is tried without end must not keep the watcher busy.
+            wait = max(policy.delay, _WAIT_FOR_ROOM) if blameless else policy.wait(attempts)
             self._ledger.set(job, state="failed", next_try=now + wait, **values)
-            return
+            return failed
         self._ledger.set(job, state="quarantined", **values)
         if self._queue.quarantine is not None:
             self._set_aside(job, failed, self._queue.quarantine)
+        return failed
 
     def _set_aside(self, job: Job, failed: Failed, folder: Path) -> None:
         current = self._ledger.job(job.id)
         log = Path(current.log) if current is not None and current.log else None
         if log is None:
             log = Path(f"{self._queue.home}") / "logs" / f"{job.id}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(f"\nquarantined after {job.attempts + 1} attempts\n")
-            file.write(f"{failed.where}: {failed.what}\n{failed.remedy}\n")
         try:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(f"\nquarantined after {job.attempts + 1} attempts\n")
+                file.write(f"{failed.where}: {failed.what}\n{failed.remedy}\n")
             moved, beside = set_aside(self._queue.root / job.path, job.path, folder, log)
         except OSError as error:
             reason = f"{_sentence(job, failed)}; it stays where it is, because moving it failed: "
@@ -321,68 +355,34 @@ class Runner:
         except OSError:
             return False
 
-    def _taken_from_twin(self, job: Job, source: Path, destination: Path) -> bool:
-        """Whether another name of the same content settles this job, now or later."""
-        digest = self._digest(job, source)
-        if digest is None:
-            return False
-        with self._queue.choosing:
-            twins = [
-                twin
-                for twin in self._ledger.twins(job, digest)
-                if twin.settings == self._queue.settings
-                and Path(twin.destination).suffix == destination.suffix
-            ]
-            running = next((twin for twin in twins if twin.state == "running"), None)
-            self._ledger.set(job, digest=digest if running is None else "")
-        if running is not None:
-            self._again(job, f"has the same content as {running.path}, which is being done", 5.0)
-            return True
+    def _taken_from(self, twins: list[Job], job: Job, destination: Path) -> bool:
+        """Whether the result of another name of the same content is this job's, too."""
         for twin in twins:
-            result = twin.result
-            whole = twin.state == "done" and result is not None
-            if whole and self._is(Path(twin.destination), result) and not destination.exists():
-                _share(Path(twin.destination), destination)
-                reason = f"has the same content as {twin.path}: its result"
-                now = self._queue.clock()
-                self._ledger.done(job, identify(destination), now=now, reason=reason)
-                self._heard(job, Finished(str(destination), None))
-                return True
+            result = Path(twin.destination)
+            if twin.state != "done" or not self._is(result, twin.result) or destination.exists():
+                continue
+            try:
+                share(result, destination)
+                identity = identify(destination)
+            except OSError:
+                return False  # it is made anew, and the run says what is wrong with its place
+            reason = f"has the same content as {twin.path}: its result"
+            self._ledger.done(job, identity, now=self._queue.clock(), reason=reason)
+            return True
         return False
 
-    def _digest(self, job: Job, source: Path) -> str | None:
+    def _digest(self, job: Job) -> str | None:
         if job.digest:
             return job.digest
-        found = hashlib.blake2b(digest_size=20)
         try:
-            with source.open("rb") as file:
-                while block := file.read(1 << 22):
-                    found.update(block)
-                    if self._queue.stopping.is_set():
-                        return None
+            return digest_of(Path(self._queue.source(job)), self._queue.stopping.is_set)
         except OSError:
             return None  # the run itself will say what is wrong with the file
-        return found.hexdigest()
 
 
 def _clean(destination: Path) -> None:
     for left in leftovers(destination):
         left.unlink(missing_ok=True)
-
-
-def _share(result: Path, destination: Path) -> None:
-    """Give a result another name, or a copy where the file system has no hard links."""
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        destination.hardlink_to(result)
-    except FileExistsError:
-        raise
-    except OSError:
-        part = destination.with_name(f".{destination.name}.part")
-        with suppress(FileNotFoundError):
-            part.unlink()
-        shutil.copy2(result, part)
-        part.rename(destination)
 
 
 def _sentence(job: Job, failed: Failed) -> str:

@@ -31,7 +31,7 @@ def space_needed(plan: Plan) -> int:
 
 def _result(plan: Plan) -> int:
     """Bytes the result may take."""
-    source = Path(plan.source).stat().st_size
+    source = plan.info.size
     scaled = source * plan.model.scale**2
     share = _PER_SAMPLE_BYTE.get(plan.encode.name)
     if share is None and not CODECS[plan.encode.name].lossless:

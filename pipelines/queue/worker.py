@@ -17,7 +17,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -33,9 +33,11 @@ from pipelines.queue.messages import (
     Outcome,
     Planned,
     Stopped,
+    failed_by,
 )
 from vsr import __version__
-from vsr.errors import VsrError, exit_code
+from vsr.errors import OutputError, VsrError
+from vsr.media.av_errors import av_errors
 
 if TYPE_CHECKING:
     from vsr.types import Plan
@@ -78,8 +80,14 @@ class _Worker:
             order = self._orders.get()
             if order is None:
                 return
-            with _log(order.log):
-                self._tell(self._outcome(order))
+            with ExitStack() as stack:
+                try:
+                    stack.enter_context(_log(order.log))
+                except VsrError as error:
+                    outcome: Outcome = failed_by(error)
+                else:
+                    outcome = self._outcome(order)
+                self._tell(outcome)
 
     def _tell(self, message: Message) -> None:
         # A message that is cut off would be taken for garbage: no interruption inside one.
@@ -112,7 +120,7 @@ class _Worker:
                 from pipelines.queue.space import free_space
 
                 return NoRoom(0, free_space(Path(order.destination)))
-            return _failed(error)
+            return failed_by(error)
         finally:
             self._interruptible = False
             for folder in reversed(made):
@@ -192,10 +200,11 @@ def _log(path: str) -> Iterator[None]:
     if not path:
         yield
         return
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with av_errors(path, "write the log", OutputError):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     sys.stderr.flush()
     before = os.dup(2)
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     os.dup2(file, 2)
     os.close(file)
     try:
@@ -209,7 +218,7 @@ def _log(path: str) -> Iterator[None]:
 def _identity(path: Path) -> Identity | None:
     try:
         return identify(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 
@@ -232,10 +241,13 @@ def _is_new(plan: Plan, earlier: Identity | None) -> bool:
 
 def _make_folders(folder: Path, made: list[Path]) -> None:
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    for path in reversed(missing):
-        with suppress(FileExistsError):  # another worker was quicker
-            path.mkdir()
-            made.append(path)
+    with av_errors(folder, "make the folder", OutputError):
+        for path in reversed(missing):
+            with suppress(FileExistsError):  # another worker was quicker
+                path.mkdir()
+                made.append(path)
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
 
 
 def _is_full(error: BaseException) -> bool:
@@ -247,14 +259,6 @@ def _is_full(error: BaseException) -> bool:
             return True
         cause = cause.__cause__ or cause.__context__
     return False
-
-
-def _failed(error: BaseException) -> Failed:
-    kind, code = type(error).__name__, exit_code(error)
-    if isinstance(error, VsrError):
-        return Failed(kind, error.what, error.where, error.remedy, code)
-    remedy = f"This is a bug in vsr {__version__}, or a want of memory; the log has the traceback."
-    return Failed(kind, f"{kind}: {error}", "", remedy, code)
 
 
 def main() -> None:

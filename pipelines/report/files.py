@@ -11,7 +11,7 @@ from vsr.errors import OutputError, UsageError
 from vsr.media.av_errors import av_errors
 from vsr.media.write.atomic import AtomicFile
 
-__all__ = ["new_files", "save"]
+__all__ = ["new_files", "save", "utf8"]
 
 
 @contextmanager
@@ -73,12 +73,17 @@ def _check(paths: Sequence[Path], sources: Sequence[str]) -> None:
                 )
 
 
+def utf8(text: str) -> bytes:
+    r"""Text as UTF-8; what is none in a file name becomes ``\udcff``, as JSON has it."""
+    return text.encode(errors="backslashreplace")
+
+
 def save(path: Path, content: str | bytes) -> None:
-    """Write all of a file, text as UTF-8.
+    """Write all of a file, text as :func:`utf8`.
 
     Raises:
         OutputError: the disk is full, or the like.
     """
-    data = content.encode() if isinstance(content, str) else content
+    data = utf8(content) if isinstance(content, str) else content
     with av_errors(path, "write the file", OutputError):
         path.write_bytes(data)

@@ -13,6 +13,7 @@ from string import Template
 from typing import Any
 
 from pipelines.report.check import check_evaluation, check_stills, png_size
+from pipelines.report.files import utf8
 from pipelines.report.pictures import fit_stills
 from pipelines.report.tables import (
     frame_table,
@@ -86,7 +87,7 @@ def render_page(evaluation: Evaluation, stills: Sequence[Still]) -> str:
         data=_data(_page_data(evaluation, shown.stills, worst), "data"),
         stills="\n".join(_still(still, at) for at, still in enumerate(shown.stills)),
     )
-    return page.replace(_SIZE, f"{size_text(len(page.encode()))} in one file", 1)
+    return page.replace(_SIZE, f"{size_text(len(utf8(page)))} in one file", 1)
 
 
 def _part(name: str) -> str:
@@ -102,7 +103,7 @@ def _policy(style: str, scripts: Iterable[str]) -> str:
 
 
 def _source(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+    return f"'sha256-{base64.b64encode(hashlib.sha256(utf8(text)).digest()).decode()}'"
 
 
 def _facts(evaluation: Evaluation) -> list[str]:

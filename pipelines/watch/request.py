@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,12 +76,23 @@ class WatchRequest:
                 where=str(self.destination),
                 remedy="Name another folder; it may be inside the watched one.",
             )
+        if os.path.realpath(self.quarantine_path) == os.path.realpath(self.source):
+            raise UsageError(
+                "what cannot be done would come back into the watched folder at once",
+                where=str(self.quarantine_path),
+                remedy="Name another --quarantine; it may be inside the watched one.",
+            )
         self.ending(".mp4")
 
     @property
     def home(self) -> Path:
         """The folder for logs and pictures; the ledger's, by default."""
-        return self.destination / _HOME
+        home = self.destination / _HOME
+        if self.ledger is None:
+            return home
+        # Several ledgers may share a destination, and each numbers its jobs from 1.
+        place = os.fsencode(os.path.realpath(self.ledger))
+        return home / f"{self.ledger.stem}-{hashlib.blake2b(place, digest_size=4).hexdigest()}"
 
     @property
     def ledger_path(self) -> Path:

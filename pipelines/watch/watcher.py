@@ -184,7 +184,7 @@ class Watcher:
                 if wait is None or late:
                     self._finish()
                     return
-            self._sleep(self._poll if wait is None else min(wait, self._poll))
+            self._sleep(self._poll if wait is None else min(max(wait, _TURN_SECONDS), self._poll))
 
     def _finish(self) -> None:
         """Let the runners do what is due, and no more."""
@@ -194,7 +194,7 @@ class Watcher:
             self._sleep(_TURN_SECONDS / 5)
 
     def _busy(self) -> bool:
-        return self.ledger.busy(now=self._clock())
+        return self._queue.twins.waiting() or self.ledger.busy(now=self._clock())
 
     def _sleep(self, seconds: float) -> None:
         """Wait, less if something happens; a burst of changes wakes once."""
@@ -304,7 +304,7 @@ class Watcher:
         folder = self._request.destination.absolute()
         for name in candidates(Path(source), self._request.ending(source.suffix)):
             # A source of that very name has the first right to it.
-            other = name != Path(source) and (self._request.source / name).exists()
+            other = name != Path(source) and os.path.lexists(self._request.source / name)
             path = folder / name
             taken = other or os.path.lexists(path)
             if not taken and self.ledger.take_destination(job, path):

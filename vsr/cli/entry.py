@@ -18,7 +18,7 @@ import click
 from vsr import __version__
 from vsr.cli.command import wants_debug, wants_json
 from vsr.cli.group import cli
-from vsr.cli.output import echo, echo_json, note
+from vsr.cli.output import StdoutError, echo, echo_json, note
 from vsr.errors import EXIT_CODES, UsageError, VsrError, exit_code
 
 __all__ = ["main", "run"]
@@ -86,8 +86,12 @@ def run(arguments: Sequence[str]) -> int:
         return _BROKEN_PIPE
     except BaseException as error:  # noqa: BLE001 - the outermost frame: nobody else would report it
         code = _code(error)
+        mute = isinstance(error, StdoutError)
+        if mute:
+            _discard_output()
         try:
-            _report(error, code, context, json=_speaks_json(error, context, arguments))
+            json = not mute and _speaks_json(error, context, arguments)
+            _report(error, code, context, json=json)
         except BrokenPipeError:
             # Ctrl-C ends whoever reads the output, too.
             _discard_output()
@@ -96,7 +100,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _discard_output() -> None:
-    """Nobody reads stdout any more: Python would complain about that once more while it exits."""
+    """Stdout cannot be written any more: Python would fail on that once more while it exits."""
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - os.devnull is no path to build on
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
 

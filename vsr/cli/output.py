@@ -11,10 +11,12 @@ from typing import Any
 
 import click
 
+from vsr.errors import OutputError
 from vsr.types.plain import to_plain
 from vsr.types.text import clock_text, size_text
 
 __all__ = [
+    "StdoutError",
     "clock_text",
     "echo",
     "echo_json",
@@ -28,9 +30,26 @@ __all__ = [
 ]
 
 
+class StdoutError(OutputError):
+    """What a command has to say cannot be written."""
+
+
 def echo(text: str = "", *, err: bool = False) -> None:
-    """Write a line; colour reaches terminals only, and none if ``NO_COLOR`` is set."""
-    click.echo(text, err=err, color=False if os.environ.get("NO_COLOR") else None)
+    """Write a line; colour reaches terminals only, and none if ``NO_COLOR`` is set.
+
+    Raises:
+        StdoutError: it cannot be written. BrokenPipeError: nobody reads it any more.
+    """
+    try:
+        click.echo(text, err=err, color=False if os.environ.get("NO_COLOR") else None)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise StdoutError(
+            f"cannot write what there is to say: {error.strerror}",
+            where="stderr" if err else "stdout",
+            remedy="What was made before that stays.",
+        ) from error
 
 
 def note(label: str, text: str, color: str) -> None:
@@ -40,7 +59,7 @@ def note(label: str, text: str, color: str) -> None:
 
 def echo_json(value: Any, *, indent: int | None = None) -> None:
     """Write a value to stdout as JSON, on one line unless indented."""
-    click.echo(json.dumps(to_plain(value), indent=indent))
+    echo(json.dumps(to_plain(value), indent=indent))
 
 
 def width() -> int:

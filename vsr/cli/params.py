@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from fractions import Fraction
+from pathlib import Path
 
 import click
 from click.shell_completion import CompletionItem
@@ -14,6 +16,7 @@ __all__ = [
     "codecs",
     "duration",
     "index_range",
+    "is_folder",
     "key_values",
     "models",
     "presets",
@@ -22,9 +25,17 @@ __all__ = [
     "weights",
 ]
 
+_SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
 _RANGE = re.compile(r"(\d*):(\d*)")
 _SIZE = re.compile(r"(\d+(?:\.\d*)?|\.\d+) ?([KMGTkmgt])?B?")
 _CLOCK = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d*)?|\.\d+)")
+
+
+def is_folder(destination: str | None) -> bool:
+    """Whether the result of even one source goes into a folder, as after a pattern like *.mp4."""
+    if destination is None:
+        return False
+    return destination.endswith(_SEPARATORS) or Path(destination).is_dir()
 
 
 def seconds(_context: click.Context, _param: click.Parameter, value: str | None) -> Fraction | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,6 +10,7 @@ import click
 from vsr.cli.command import Command, json_option
 from vsr.cli.options import upscale_options
 from vsr.cli.output import echo, echo_json, entries, rate_text, size_text, time_text
+from vsr.cli.params import is_folder
 
 if TYPE_CHECKING:
     from pipelines.predict import Prediction
@@ -27,11 +29,15 @@ def plan(source: str, destination: str | None, as_json: bool, **wishes: Any) -> 
     """
     from pipelines.memory import keep_freed_memory
     from pipelines.predict import predict
+    from pipelines.queue.names import name_in
     from pipelines.segments.cut import segment_length, why_whole
     from pipelines.upscale import plan_upscale
     from vsr.plan import describe
 
     keep_freed_memory()
+    if destination is not None and is_folder(destination):
+        given = {name: value for name, value in wishes.items() if value is not None}
+        destination = str(name_in(Path(destination), source, given))
     planned = plan_upscale(source, destination, **wishes)
     if not as_json:
         echo(describe(planned) + "\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from vsr.cli.command import Command, json_option
 from vsr.cli.events import json_events, text_events
 from vsr.cli.options import batch_options, run_options
 from vsr.cli.output import echo, echo_json
+from vsr.cli.params import is_folder
 from vsr.cli.report import announce, report_text
 
 __all__ = ["upscale"]
@@ -50,7 +50,7 @@ def upscale(
         raise click.UsageError("--json and --quiet exclude each other.")
     from pipelines.playlist import expand, is_list
 
-    if len(sources) > 1 or is_list(sources[0]) or _is_folder(destination):
+    if len(sources) > 1 or is_list(sources[0]) or is_folder(destination):
         folder = _folder(destination)
         run = json_batch if as_json else quiet_batch if quiet else text_batch
         ctx.exit(run(expand(sources), folder, _given(wishes)))
@@ -78,14 +78,6 @@ def _one(
         echo(report_text(plan, report))
 
 
-def _is_folder(destination: str | None) -> bool:
-    """Whether the result of even one source goes into a folder, as after a pattern like *.mp4."""
-    if destination is None:
-        return False
-    separators = tuple(filter(None, (os.sep, os.altsep)))
-    return destination.endswith(separators) or Path(destination).is_dir()
-
-
 def _folder(destination: str | None) -> Path | None:
     """The folder that is to get several results."""
     if destination is None:
@@ -93,7 +85,7 @@ def _folder(destination: str | None) -> Path | None:
     path = Path(destination)
     if path.exists() and not path.is_dir():
         raise click.UsageError(f"several SRC go into a folder, and {destination!r} is a file.")
-    if not path.exists() and path.suffix and not _is_folder(destination):
+    if not path.exists() and path.suffix and not is_folder(destination):
         raise click.UsageError(
             f"several SRC go into a folder; if {destination!r} is to be one, write it with a slash "
             "at its end."

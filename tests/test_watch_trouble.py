@@ -1,0 +1,177 @@
+"""``vsr watch`` where something around the files is wrong: it goes on, and blames nobody."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from synth import make_clip
+
+from pipelines.queue.job import Job
+from pipelines.queue.ledger import Ledger
+from pipelines.queue.messages import Failed, Finished, Order, Outcome
+from pipelines.queue.run import Policy, Runner
+from pipelines.watch.request import WatchRequest
+from pipelines.watch.watcher import Watcher
+from vsr.errors import UsageError
+
+Events = list[Any]
+
+
+def watcher(
+    folder: Path, events: Events | None = None, *, later: float = 0.0, **more: Any
+) -> Watcher:
+    """A watcher that looks once at ``folder/in``, ``later`` seconds from now."""
+    more.setdefault("policy", Policy(attempts=1, delay=0))
+    more.setdefault("wishes", {"model": "bicubic"})
+    request = WatchRequest(
+        source=folder / "in", destination=folder / "out", settle=0, once=True, **more
+    )
+    heard = None if events is None else events.append
+    clock = lambda: time.time() + later  # noqa: E731
+    return Watcher(request, on_event=heard, written=lambda _: False, clock=clock)
+
+
+def run(folder: Path, events: Events | None = None, **more: Any) -> tuple[int, dict[str, Job]]:
+    """Exit code and jobs after one look."""
+    with watcher(folder, events, **more) as one:
+        return one.run(), one.ledger.known()
+
+
+def outcomes(events: Events, kind: type) -> list[str]:
+    """Sources that ended so, as the listener heard it."""
+    return [
+        event[0].path for event in events if isinstance(event, tuple) and type(event[1]) is kind
+    ]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    return tmp_path
+
+
+def test_a_result_that_is_taken_away_at_once_was_done(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.mkv", "b.mkv"):
+        make_clip(folder / "in" / name, frames=2 if name == "a.mkv" else 3)
+    record = Runner._record
+
+    def take_away(self: Runner, job: Job, order: Order, outcome: Outcome) -> None:
+        if isinstance(outcome, Finished) and job.path == "a.mkv":
+            Path(outcome.destination).rename(folder / "taken.mkv")
+        record(self, job, order, outcome)
+
+    monkeypatch.setattr(Runner, "_record", take_away)
+    code, jobs = run(folder)
+    assert code == 0
+    assert [(job.state, job.completions) for job in jobs.values()] == [("done", 1)] * 2
+    assert jobs["a.mkv"].result is None
+    assert run(folder)[1]["a.mkv"].completions == 1  # and is not done again
+
+
+def test_twins_that_meet_are_both_done_by_one_look(folder: Path) -> None:
+    make_clip(folder / "in" / "a.mkv", frames=12)
+    for name in ("b.mkv", "c.mkv"):
+        shutil.copy(folder / "in" / "a.mkv", folder / "in" / name)
+    events: Events = []
+    code, jobs = run(folder, events, workers=3)
+    assert code == 0
+    assert [job.state for job in jobs.values()] == ["done"] * 3
+    results = [folder / "out" / name for name in jobs]
+    assert all(results[0].samefile(path) for path in results)
+    assert sorted(outcomes(events, Finished)) == ["a.mkv", "b.mkv", "c.mkv"]
+
+
+def test_a_name_that_is_too_long_for_its_result_stops_no_other(folder: Path) -> None:
+    long = "n" * 251 + ".mts"  # 255 bytes, the most there is; the result wants to end in .mkv
+    make_clip(folder / "in" / "a.mkv", frames=2).path.rename(folder / "in" / long)
+    make_clip(folder / "in" / "b.mkv", frames=3)
+    code, jobs = run(folder)
+    assert jobs["b.mkv"].state == "done"
+    assert (jobs[long].state == "done") == (code == 0)
+
+
+def test_a_preset_that_breaks_meanwhile_is_not_the_files_fault(folder: Path) -> None:
+    preset = folder / "mine.toml"
+    preset.write_text('description = "mine"\n[model]\nname = "bicubic"\n')
+    make_clip(folder / "in" / "a.mkv", frames=2)
+    events: Events = []
+    with watcher(folder, events, wishes={"preset": str(preset)}) as one:
+        preset.write_text("[model\n")
+        assert one.run() == 2
+        (job,) = one.ledger.jobs()
+    assert (job.state, job.attempts, job.error) == ("failed", 0, "PresetError")
+    assert outcomes(events, Failed) == ["a.mkv"]
+
+
+@pytest.mark.parametrize("broken", ["out/sub", "out/.vsr-watch/logs"])
+def test_a_place_that_cannot_be_written_is_not_the_files_fault(folder: Path, broken: str) -> None:
+    (folder / "in" / "sub").mkdir()
+    source = make_clip(folder / "in" / "sub" / "a.mkv", frames=2).path
+    make_clip(folder / "in" / "b.mkv", frames=3)
+    wall = folder / broken
+    wall.parent.mkdir(exist_ok=True)
+    wall.write_text("a file where a folder is to be")
+    code, jobs = run(folder)
+    job = jobs["sub/a.mkv"]
+    assert (code, job.state, job.attempts, job.error) == (4, "failed", 0, "OutputError")
+    assert source.exists()
+    assert (jobs["b.mkv"].state == "done") == (broken == "out/sub")
+    wall.unlink()
+    code, jobs = run(folder, later=60.0)
+    assert [job.state for job in jobs.values()] == ["done", "done"]
+    assert code == 0
+
+
+def test_a_file_that_was_cut_off_too_often_is_told_of(folder: Path) -> None:
+    make_clip(folder / "in" / "a.mkv", frames=2)
+    events: Events = []
+    with watcher(folder, events) as one:
+        found = one.ledger.add("a.mkv", identity(folder / "in" / "a.mkv"), now=1.0)
+        one.ledger.set(found, interruptions=6)
+        assert one.run() == 1
+        (job,) = one.ledger.jobs()
+    assert (job.state, job.error) == ("quarantined", "Interrupted")
+    assert outcomes(events, Failed) == ["a.mkv"]
+
+
+def identity(path: Path) -> Any:
+    """As the ledger has it."""
+    from pipelines.queue.job import identify
+
+    return identify(path)
+
+
+def test_quarantine_is_not_the_watched_folder(folder: Path) -> None:
+    with pytest.raises(UsageError, match="come back into the watched folder"):
+        watcher(folder, quarantine=folder / "in")
+
+
+def test_two_ledgers_of_one_destination_keep_their_logs_apart(folder: Path) -> None:
+    make_clip(folder / "in" / "a.mkv", frames=2)
+    logs = []
+    for name in ("one", "two"):
+        _, jobs = run(folder, ledger=folder / f"{name}.sqlite")
+        logs.append(jobs["a.mkv"].log)
+        assert Path(logs[-1]).read_text().count("a.mkv") > 0
+    assert logs[0] != logs[1]
+
+
+def test_a_ledger_is_read_where_nothing_may_be_written(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_clip(folder / "in" / "a.mkv", frames=2)
+    run(folder)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    path = folder / "out" / ".vsr-watch" / "ledger.sqlite"
+    before = sorted(path.parent.iterdir())
+    with Ledger(path, read_only=True) as ledger:
+        assert [job.state for job in ledger.jobs()] == ["done"]
+        assert sorted(path.parent.iterdir()) == before
