@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -180,3 +181,89 @@ def test_layouts_for_aac(layout: str, count: int, fate: str | None) -> None:
     info = media(video(), stream(1, "audio", "wavpack", layout=layout, channels=count))
     (action,) = plan_for(info).streams
     assert (action.action, action.layout) == (("drop", "") if fate is None else ("convert", fate))
+
+
+def _loud(path: Path, encoder: str, layout: str = "stereo") -> Path:
+    """A clip with a tone half as loud again as full scale."""
+    clip = make_clip(path.with_name(f"plain-{path.name}"), frames=10)
+    with av.open(str(clip.path)) as old, av.open(str(path), "w") as new:
+        picture = new.add_stream_from_template(old.streams.video[0], opaque=True)
+        sound = new.add_stream(encoder, rate=48000)
+        sound.codec_context.layout, sound.codec_context.bit_rate = layout, 192_000
+        for packet in old.demux(video=0):
+            if packet.size:
+                packet.stream = picture
+                new.mux(packet)
+        kind, form = ("dbl", np.float64) if "f64" in encoder else ("flt", np.float32)
+        tone = 1.5 * np.sin(2 * np.pi * 75.3 * np.arange(19200) / 48000)
+        rows = np.repeat(tone.astype(form), sound.codec_context.layout.nb_channels)[None]
+        frame = av.AudioFrame.from_ndarray(rows, kind, layout)
+        frame.sample_rate, frame.pts = 48000, 0
+        for ready in [*sound.encode(frame), *sound.encode(None)]:
+            new.mux(ready)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("codec", "becomes", "layout"),
+    [
+        ("pcm_f32be", "pcm_f32le", "stereo"),
+        ("pcm_f64be", "pcm_f64le", "stereo"),
+        ("pcm_f32be", "pcm_f32le", "11 channels"),
+    ],
+)
+def test_float_sound_keeps_every_sample(
+    codec: str, becomes: str, layout: str, tmp_path: Path
+) -> None:
+    source = _loud(tmp_path / "in.mov", codec, layout)
+    report = upscale(source, tmp_path / "out.mkv", 2, model="bicubic", strict=True)
+    assert report.given_up == report.warnings == ()
+    with av.open(str(tmp_path / "out.mkv")) as file:
+        assert file.streams.audio[0].codec.canonical_name == becomes
+    old, new = _samples(source), _samples(tmp_path / "out.mkv")
+    assert np.abs(old).max() > 1.49
+    np.testing.assert_array_equal(new, old)
+
+
+def test_samples_that_are_cut_are_counted(tmp_path: Path) -> None:
+    """Of sound that was compressed, only decoding it tells how loud it is."""
+    source = _loud(tmp_path / "in.wmv", "wmav2")
+    report = upscale(source, tmp_path / "out.mkv", 2, model="bicubic")
+    with av.open(str(source)) as file:
+        old = np.concatenate([f.to_ndarray() for f in file.decode(audio=0)], 1)
+    count = int((np.abs(old) > 1).sum())
+    assert count > 1000
+    assert f"{count} samples of audio stream 1 are beyond full scale" in " ".join(report.warnings)
+    with av.open(str(tmp_path / "out.mkv")) as file:
+        assert file.streams.audio[0].codec.canonical_name == "flac"
+        packed = np.concatenate([f.to_ndarray()[0] for f in file.decode(audio=0)])
+    new = packed.reshape(-1, 2).T / 2.0**31
+    size = min(new.shape[1], old.shape[1])
+    np.testing.assert_allclose(new[:, :size], old[:, :size].clip(-1, 1), atol=2.0**-22)
+
+
+@pytest.mark.parametrize(("codec", "lost"), [
+    ("pcm_f32be", True), ("pcm_s64le", True), ("pcm_u32be", True), ("pcm_s24be", False),
+    ("wmav2", False),
+])  # fmt: skip
+def test_what_flac_cannot_hold_is_named(codec: str, lost: bool) -> None:
+    main, notes = video(), Notes()
+    picky = replace(CONTAINERS["mkv"], audio=("flac",))
+    info = media(main, stream(1, "audio", codec, layout="stereo", channels=2))
+    (action,) = plan_streams(info, main, picky, notes)
+    assert (action.action, action.codec) == ("convert", "flac")
+    assert ["rounded to 24 bits" in sentence for sentence in notes.given_up] == [True] * lost
+    assert ("keeps every sample" in action.why) == (codec == "pcm_s24be")
+
+
+@pytest.mark.parametrize(("kind", "codec", "why"), [
+    ("subtitle", "dvb_teletext", "holds no dvb_teletext subtitles."),
+    ("audio", "unknown", "cannot hold unknown."),
+])  # fmt: skip
+def test_no_hint_leads_to_where_it_does_not_help(kind: str, codec: str, why: str) -> None:
+    main = video()
+    info = media(main, stream(1, kind, codec))
+    for box in CONTAINERS:
+        notes = Notes()
+        plan_streams(info, main, CONTAINERS[box], notes, CONTAINERS["mkv"])
+        assert notes.given_up == [f"stream 1 ({kind}, {codec}): .{box} {why}"]

@@ -195,3 +195,71 @@ def test_a_text_shown_at_the_beginning_of_a_part(box: str, target: str, tmp_path
         (0, 140, "Two\nlines, with commas"),
         (140, 155, "Grüße — 你好"),
     ]
+
+
+def _without_lengths(path: Path, lines: tuple[Subtitle, ...], *wanted: str) -> Path:
+    """A clip whose ``wanted`` texts do not say how long they are shown."""
+    clip = make_clip(path.with_name(f"timed-{path.name}"), subtitles=lines)
+    with av.open(str(clip.path)) as old, av.open(str(path), "w") as new:
+        streams = [new.add_stream_from_template(s, opaque=True) for s in old.streams]
+        for packet in old.demux():
+            if packet.size:
+                if bytes(packet).decode(errors="ignore") in wanted:
+                    packet.duration = 0
+                packet.stream = streams[packet.stream_index]
+                new.mux(packet)
+    return path
+
+
+def test_texts_without_an_end_are_shown_until_the_next_in_mp4(tmp_path: Path) -> None:
+    lines = (
+        Subtitle(50 * _MS, 400 * _MS, "A"),
+        Subtitle(100 * _MS, 110 * _MS, "B"),
+        Subtitle(100 * _MS, 110 * _MS, "C"),
+        Subtitle(300 * _MS, 350 * _MS, "D"),
+        Subtitle(420 * _MS, 450 * _MS, "E"),
+    )
+    source = _without_lengths(tmp_path / "in.mkv", lines, "B", "C", "E")
+    assert [(a, b) for a, b, t in _read(source) if t in "BCE"] == [(100, 100)] * 2 + [(420, 420)]
+    for box in ("mp4", "mov"):
+        out = tmp_path / f"out.{box}"
+        (warning,) = run(_convert(source, out, "mov_text")).warnings
+        assert "3 texts of subtitle stream 1" in warning
+        assert "until the next begins, the last for 5 s" in warning
+        assert _read(out) == [
+            (50, 100, "A"),
+            (100, 300, "A\nB\nC"),
+            (300, 350, "A\nD"),
+            (350, 400, "A"),
+            (420, 5420, "E"),
+        ]
+    (warning,) = run(_convert(source, tmp_path / "out.webm", "webvtt")).warnings
+    assert warning.endswith("how long they are shown.")
+    assert [(a, t) for a, _, t in _read(tmp_path / "out.webm")] == [
+        (50, "A"), (100, "B"), (100, "C"), (300, "D"), (420, "E"),
+    ]  # fmt: skip
+
+
+def test_a_text_without_an_end_from_before_a_part(tmp_path: Path) -> None:
+    source = _without_lengths(tmp_path / "in.mkv", _LINES[:2], "Hello")
+    plan = _convert(source, tmp_path / "out.mp4", "mov_text")
+
+    def part(plan: Plan) -> Iterator[FrameBatch | SidePacket]:
+        for item in read(plan):
+            if isinstance(item, SidePacket) or item.first_index >= 5:
+                yield item
+
+    run(replace(plan, time_shift=Fraction(-200, 1000)), part)
+    assert _read(tmp_path / "out.mp4") == [
+        (0, 101, "Hello"),
+        (101, 260, "Two\nlines, with commas"),
+    ]
+
+
+@pytest.mark.parametrize("target", ["subrip", "webvtt"])
+def test_texts_of_a_single_letter(target: str, tmp_path: Path) -> None:
+    lines = (Subtitle(100 * _MS, 300 * _MS, "I"), Subtitle(300 * _MS, 400 * _MS, "OK"))
+    clip = make_clip(tmp_path / "in.mkv", subtitles=lines, subtitle_codec="ass")
+    out = tmp_path / ("out.mkv" if target == "subrip" else "out.webm")
+    run(_convert(clip.path, out, target))
+    assert _read(out) == _expected(lines)

@@ -18,6 +18,15 @@ _MKV_PCM = (
     *("pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le"),
     *("pcm_s16be", "pcm_s24be", "pcm_s32be"),
 )
+# FFmpeg's reader finds two in each of the roles ``caption`` and ``description``.
+_MP4_DISPOSITIONS = (
+    *("default", "dub", "comment", "forced"),
+    *("captions", "hearing_impaired", "descriptions", "visual_impaired"),
+)
+_MKV_DISPOSITIONS = (
+    *("default", "dub", "original", "comment", "forced"),
+    *("hearing_impaired", "visual_impaired"),
+)
 
 _ROWS = (
     ContainerSpec(
@@ -36,6 +45,8 @@ _ROWS = (
         cover="attached_pic",
         chapters=True,
         placed_pcm=True,
+        dispositions=_MP4_DISPOSITIONS,
+        shows_text=True,
     ),
     ContainerSpec(
         name="mov",
@@ -53,6 +64,8 @@ _ROWS = (
         attachments=False,
         cover=None,
         chapters=True,
+        dispositions=("default",),
+        shows_text=True,
     ),
     ContainerSpec(
         name="mkv",
@@ -75,6 +88,8 @@ _ROWS = (
         cover="attachment",
         chapters=True,
         time_base=1000,
+        dispositions=_MKV_DISPOSITIONS,
+        text_dispositions=("descriptions",),
     ),
     ContainerSpec(
         name="webm",
@@ -89,6 +104,8 @@ _ROWS = (
         cover=None,
         chapters=True,
         time_base=1000,
+        dispositions=("default", "forced"),
+        text_dispositions=("captions", "descriptions", "metadata"),
     ),
 )
 

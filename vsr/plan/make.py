@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -14,6 +15,7 @@ from vsr.plan.container import container_for, container_options, default_destina
 from vsr.plan.encode import plan_encode
 from vsr.plan.notes import Notes
 from vsr.plan.request import DeviceFacts, Request, WeightsFacts
+from vsr.plan.side_data import cut_tags, cut_timecode
 from vsr.plan.streams import plan_streams
 from vsr.plan.weights import choose_weights
 from vsr.preset import Preset, load_preset
@@ -142,15 +144,19 @@ def make_plan(
     deinterlace = _deinterlace(video, request.deinterlace or preset.deinterlace or "auto", notes)
     shift = _time_shift(video, request.trim, notes)
     _explain_picture(video, container, notes)
-    streams = plan_streams(info, video, container, notes)
+    streams = plan_streams(info, video, container, notes, containers.get("mkv"))
     if info.chapters and not container.chapters:
         notes.lose(f"chapters: .{container.name} holds none. Use .mkv.")
+    streams = tuple(
+        replace(action, stream=cut_tags(action.stream, video, request.trim)) for action in streams
+    )
+    _lose_timecode(info, video, request.trim, notes)
     muxer_options = container_options(container, info, streams, notes)
     plan = Plan(
         source=info.path,
         destination=destination,
         info=info,
-        video=video,
+        video=cut_tags(video, video, request.trim),
         trim=request.trim,
         time_shift=shift,
         deinterlace=deinterlace,
@@ -296,6 +302,12 @@ def _time_shift(video: VideoStreamInfo, trim: Trim, notes: Notes) -> Fraction:
         )
         return shift
     return Fraction(0)
+
+
+def _lose_timecode(info: MediaInfo, video: VideoStreamInfo, trim: Trim, notes: Notes) -> None:
+    for key, value in dict.fromkeys((*video.metadata, *info.metadata)):
+        if key.upper() == "TIMECODE" and cut_timecode(value, video, trim) is None:
+            notes.lose(f"timecode {value}: what it is where the wanted part begins is not known.")
 
 
 def _explain_picture(video: VideoStreamInfo, container: ContainerSpec, notes: Notes) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from vsr.plan.notes import Notes
 from vsr.plan.sound import arrange, unplaced
 from vsr.types import (
@@ -22,23 +24,50 @@ _TEXT = {
     *("subviewer1", "mpl2", "pjs", "realtext", "sami", "stl", "vplayer", "jacosub"),
 }
 _STYLED = {"ass", "ssa"}
-# Re-encoding with these keeps every sample that was decoded.
+# Re-encoding with these keeps every sample that was decoded, up to 24 bits of it.
 _LOSSLESS_AUDIO = {"flac", "alac"}
+# PCM that is wider than that, and the form in which containers have the same samples.
+_SAME_SAMPLES = {
+    **{f"pcm_{kind}": "pcm_f32le" for kind in ("f16le", "f24le", "f32le", "f32be")},
+    **{f"pcm_{kind}": "pcm_f64le" for kind in ("f64le", "f64be")},
+    **{f"pcm_{kind}": "pcm_s32le" for kind in ("s32le", "s32be", "u32le", "u32be")},
+    **{f"pcm_{kind}": "" for kind in ("s64le", "s64be")},
+}
 _COVER_CODECS = {"mjpeg", "png", "bmp", "gif", "webp"}
 _QUICKTIME_COVERS = {"mjpeg", "png", "bmp"}
 # Handler names that QuickTime and FFmpeg give to the text track that holds chapter titles.
 _CHAPTER_HANDLERS = {"", "SubtitleHandler", "Apple Text Media Handler", "TextHandler", "text"}
+# Dispositions of which FFmpeg's readers find both where a file has the one mark for it.
+_TWINS = {"captions": "hearing_impaired", "descriptions": "visual_impaired"}
+_HINT = "Use .mkv."
 
 
 def plan_streams(
-    info: MediaInfo, video: VideoStreamInfo, container: ContainerSpec, notes: Notes
+    info: MediaInfo,
+    video: VideoStreamInfo,
+    container: ContainerSpec,
+    notes: Notes,
+    mkv: ContainerSpec | None = None,
 ) -> tuple[StreamAction, ...]:
-    """One action for each stream but ``video``, in file order."""
-    return tuple(
-        _action(stream, info, container, notes)
-        for stream in info.streams
-        if stream.index != video.index
-    )
+    """One action for each stream but ``video``, in file order.
+
+    Args:
+        info: what the source is.
+        video: the stream that is upscaled.
+        container: of the result.
+        notes: get what is lost.
+        mkv: the container that hints name; if given, they are left out where it would not help.
+    """
+    actions = []
+    for stream in info.streams:
+        if stream.index != video.index:
+            # What the same stream would come to there.
+            helps = mkv is None or _action(stream, info, mkv, Notes(), "").action != "drop"
+            hint = _HINT if helps and container.name != "mkv" else ""
+            actions.append(_action(stream, info, container, notes, hint))
+    taken = [a.stream for a in actions if a.action in ("copy", "convert") and not a.stream.is_cover]
+    _lose_dispositions(sorted([video, *taken], key=lambda s: s.index), container, notes, mkv)
+    return tuple(actions)
 
 
 def title(stream: StreamInfo) -> str:
@@ -49,12 +78,52 @@ def title(stream: StreamInfo) -> str:
     return f"stream {stream.index} ({', '.join(filter(None, facts))})"
 
 
+def _lose_dispositions(
+    streams: Sequence[StreamInfo],
+    container: ContainerSpec,
+    notes: Notes,
+    mkv: ContainerSpec | None,
+) -> None:
+    """Name what the container cannot say of the streams it gets, or says by itself.
+
+    It turns on the first video and sound as well; but those are played anyway.
+    """
+    texts = [stream for stream in streams if stream.kind == "subtitle"]
+    shown = texts[:1] if container.shows_text and not any(map(_is_default, texts)) else []
+    for stream in streams:
+        lost = _lost_dispositions(stream, container)
+        what = [f"cannot mark it as {', '.join(lost)}"] if lost else []
+        if stream in shown:
+            what.append("turns it on by default")
+        if what:
+            helps = mkv is None or not set(lost) & set(_lost_dispositions(stream, mkv))
+            hint = _HINT if helps and container.name != "mkv" else ""
+            sentence = f"{title(stream)}: .{container.name} {' and '.join(what)}."
+            notes.lose(f"{sentence} {hint}".rstrip())
+
+
+def _is_default(stream: StreamInfo) -> bool:
+    return "default" in stream.dispositions
+
+
+def _lost_dispositions(stream: StreamInfo, container: ContainerSpec) -> list[str]:
+    if container.dispositions is None:
+        return []
+    holds = {*container.dispositions}
+    if stream.kind == "subtitle":
+        holds.update(container.text_dispositions)
+    kept = holds & {*stream.dispositions}
+    return [
+        name for name in stream.dispositions if name not in kept and _TWINS.get(name) not in kept
+    ]
+
+
 def _action(
-    stream: StreamInfo, info: MediaInfo, container: ContainerSpec, notes: Notes
+    stream: StreamInfo, info: MediaInfo, container: ContainerSpec, notes: Notes, hint: str
 ) -> StreamAction:
     if stream.kind == "video":
         if isinstance(stream, VideoStreamInfo) and stream.is_cover:
-            return _cover(stream, container, notes)
+            return _cover(stream, container, notes, hint)
         return _drop(
             stream,
             notes,
@@ -62,13 +131,13 @@ def _action(
             f"--video-stream {stream.index} takes it instead.",
         )
     if stream.kind == "audio":
-        return _audio(stream, container, notes)
+        return _audio(stream, container, notes, hint)
     if stream.kind == "subtitle":
-        return _subtitle(stream, container, notes)
+        return _subtitle(stream, container, notes, hint)
     if stream.kind == "attachment":
         if container.attachments:
             return StreamAction(stream, "attach", stream.codec)
-        return _drop(stream, notes, f".{container.name} holds no attachments", "Use .mkv.")
+        return _drop(stream, notes, f".{container.name} holds no attachments", hint)
     return _data(stream, info, container, notes)
 
 
@@ -77,37 +146,43 @@ def _drop(stream: StreamInfo, notes: Notes, why: str, remedy: str = "") -> Strea
     return StreamAction(stream, "drop", why=why)
 
 
-def _cover(stream: StreamInfo, container: ContainerSpec, notes: Notes) -> StreamAction:
+def _cover(stream: StreamInfo, container: ContainerSpec, notes: Notes, hint: str) -> StreamAction:
     if container.cover == "attachment" and stream.codec in _COVER_CODECS:
         return StreamAction(stream, "attach", stream.codec, "cover art becomes an attached file")
     if container.cover == "attached_pic" and stream.codec in _QUICKTIME_COVERS:
         return StreamAction(stream, "copy", stream.codec)
-    return _drop(stream, notes, f".{container.name} holds no {stream.codec} cover art", "Use .mkv.")
+    return _drop(stream, notes, f".{container.name} holds no {stream.codec} cover art", hint)
 
 
-def _audio(stream: StreamInfo, container: ContainerSpec, notes: Notes) -> StreamAction:
+def _audio(stream: StreamInfo, container: ContainerSpec, notes: Notes, hint: str) -> StreamAction:
     known = stream.codec != "unknown"
     if known and (container.audio is None or stream.codec in container.audio):
         if not unplaced(stream, container):
             _say_places(stream, container, notes)
             return StreamAction(stream, "copy", stream.codec)
         why = f".{container.name} must know which channel is which, and the source does not say"
-        return _drop(stream, notes, f"{why} ({stream.layout})", "Use .mov or .mkv.")
+        return _drop(stream, notes, f"{why} ({stream.layout})", hint and "Use .mov or .mkv.")
     why = f".{container.name} cannot hold {stream.codec}"
+    same = _SAME_SAMPLES.get(stream.codec)
+    if same and same in (container.audio or ()) and not container.placed_pcm:
+        return StreamAction(stream, "convert", same, f"{why}; {same} keeps every sample")
     encoder = container.audio_fallback
     if encoder is None or not known:
-        return _drop(stream, notes, why, "Use .mkv.")
+        return _drop(stream, notes, why, hint)
     result = encoder.removeprefix("lib")
     placed = arrange(encoder, stream)
     if placed is None:
-        return _drop(stream, notes, f"{why}, nor {result} its {stream.layout}", "Use .mkv.")
+        return _drop(stream, notes, f"{why}, nor {result} its {stream.layout}", hint)
     if encoder in _LOSSLESS_AUDIO:
-        why += f"; {encoder} keeps every sample"
+        if same is not None:
+            cut = "its samples are rounded to 24 bits, and cut where they are beyond full scale"
+            notes.lose(f"{title(stream)}: {cut}, since {why} and {result} no more. {hint}".rstrip())
+        whole = same is None and stream.codec.startswith(("pcm_", "adpcm_"))
+        why += f"; {result} keeps {'every sample' if whole else '24 bits of every sample'}"
         return StreamAction(stream, "convert", encoder, why, placed.layout)
     mixed = f", and mixed from {placed.mixed} to {placed.layout}" if placed.mixed else ""
-    notes.lose(
-        f"{title(stream)}: re-encoded to {result}{mixed}, since {why}. Use .mkv to copy more kinds."
-    )
+    more = hint and "Use .mkv to copy more kinds."
+    notes.lose(f"{title(stream)}: re-encoded to {result}{mixed}, since {why}. {more}".rstrip())
     return StreamAction(stream, "convert", encoder, why, placed.layout)
 
 
@@ -121,19 +196,20 @@ def _say_places(stream: StreamInfo, container: ContainerSpec, notes: Notes) -> N
         notes.why(f"channels of stream {stream.index}", places, why)
 
 
-def _subtitle(stream: StreamInfo, container: ContainerSpec, notes: Notes) -> StreamAction:
+def _subtitle(
+    stream: StreamInfo, container: ContainerSpec, notes: Notes, hint: str
+) -> StreamAction:
     if stream.codec in container.subtitles:
         return StreamAction(stream, "copy", stream.codec)
     target = container.text_subtitles
     if stream.codec in _TEXT and target is not None:
         why = f".{container.name} cannot hold {stream.codec}"
         if stream.codec in _STYLED and target not in _STYLED:
-            notes.lose(
-                f"{title(stream)}: its styling, since {why} and {target} has none. Use .mkv."
-            )
+            lost = f"its styling, since {why} and {target} has none"
+            notes.lose(f"{title(stream)}: {lost}. {hint}".rstrip())
         return StreamAction(stream, "convert", target, why)
     kind = "text of this kind" if stream.codec in _TEXT else f"{stream.codec} subtitles"
-    return _drop(stream, notes, f".{container.name} holds no {kind}", "Use .mkv.")
+    return _drop(stream, notes, f".{container.name} holds no {kind}", hint)
 
 
 def _data(

@@ -47,7 +47,7 @@ class StreamAction:
     """What happens to one stream of the source other than the video that is upscaled.
 
     Attributes:
-        stream: the source's stream.
+        stream: the source's stream, without tags that are untrue of the wanted part.
         action: ``copy`` (packets as they are), ``convert`` (text subtitles or audio re-encoded to
             ``codec``), ``attach`` (cover art or font becomes an attachment), ``drop``.
         codec: codec in the result; empty for ``drop``.
@@ -115,7 +115,7 @@ class Plan:
     Attributes:
         source, destination: paths.
         info: what the source is.
-        video: the stream that is upscaled.
+        video: the stream that is upscaled; its timecode is that of the wanted part.
         trim: the part of it that is wanted.
         time_shift: seconds added to every timestamp of every stream (0 unless the source starts
             below zero or is trimmed).

@@ -81,6 +81,9 @@ class ContainerSpec:
         time_base: fixed denominator of timestamps (1000 for Matroska), ``None``: any.
         hdr10: it holds mastering display and content light metadata itself.
         placed_pcm: PCM's channels must each have a place (ISO/IEC 23003-5): see :data:`PCM_PLACES`.
+        dispositions: those that it holds of a stream; ``None``: any.
+        text_dispositions: those that it holds of subtitles besides.
+        shows_text: its first subtitles are on by default where no others are.
     """
 
     name: str
@@ -98,3 +101,6 @@ class ContainerSpec:
     time_base: int | None = None
     hdr10: bool = True
     placed_pcm: bool = False
+    dispositions: tuple[str, ...] | None = None
+    text_dispositions: tuple[str, ...] = ()
+    shows_text: bool = False

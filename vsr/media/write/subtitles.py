@@ -12,7 +12,9 @@ from av.packet import Packet
 from av.subtitles.stream import SubtitleStream
 from av.subtitles.subtitle import AssSubtitle, SubtitleSet
 
-from vsr.media.write.remux import Tally
+from vsr.errors import EncodeError
+from vsr.media.av_errors import av_errors
+from vsr.media.write.remux import Tally, is_pause
 from vsr.media.write.tags import describe_stream
 from vsr.types import StreamAction
 
@@ -23,13 +25,17 @@ _MILLISECOND = Fraction(1, 1000)
 _FIELDS = 8
 # FFmpeg's UINT32_MAX: shown until something else is.
 _FOREVER = 0xFFFFFFFF
+# When a text ends that does not say how long it is shown, and how many ms the last one lasts.
+_ENDLESS = 1 << 62
+_LAST = 5000
 
 
 class SubtitleLane:
     """Decodes each text to ASS events, FFmpeg's common form, and encodes those.
 
     Times are kept to the millisecond. MP4 shows one text at a time, so that texts which overlap
-    in time are shown together for as long as they do.
+    in time are shown together for as long as they do. It has no texts without an end either: such
+    a text is shown until the next begins, which is what players make of it elsewhere.
 
     Args:
         output: the result, whose header is not yet written.
@@ -77,17 +83,15 @@ class SubtitleLane:
         if subtitle is None or not event:
             return
         time = round((packet.pts * packet.time_base + self._shift) / _MILLISECOND)
-        if packet.duration:
-            length = round(packet.duration * packet.time_base / _MILLISECOND)
-        elif 0 < subtitle.end_display_time < _FOREVER:
+        length = round((packet.duration or 0) * packet.time_base / _MILLISECOND)
+        if not length and subtitle.end_display_time < _FOREVER:
             length = subtitle.end_display_time
-        else:
-            length = 0
-            self._endless += 1
+        self._endless += not length
+        lasting = self._layered and not length
         if time < 0:
             # The text is on the screen already when the wanted part begins.
             time, length = 0, length + time
-            if length <= 0:
+            if length <= 0 and not lasting:
                 return
         # Some files store texts out of order, which no container may have.
         begin = self._latest = max(time, self._latest)
@@ -95,12 +99,14 @@ class SubtitleLane:
         if not self._layered:
             yield self._packet(begin, begin + length, event)
             return
+        self._replace(begin)
         yield from self._until(begin)
-        self._shown.append((begin, begin + length, event))
+        self._shown.append((begin, _ENDLESS if lasting else begin + length, event))
 
     def flush(self) -> Iterator[Packet[Any]]:
         """Packets for the texts still shown."""
         if self._shown:
+            self._replace(self._latest + _LAST)
             yield from self._until(max(end for _, end, _ in self._shown))
 
     def warnings(self) -> Iterator[str]:
@@ -111,7 +117,16 @@ class SubtitleLane:
         if self._moved:
             yield f"{self._moved} texts of {name} begin later: they were out of order."
         if self._endless:
-            yield f"{self._endless} texts of {name} do not say how long they are shown."
+            said = f"{self._endless} texts of {name} do not say how long they are shown"
+            until = f": until the next begins, the last for {_LAST // 1000} s"
+            yield f"{said}{until if self._layered else ''}."
+
+    def _replace(self, now: int) -> None:
+        """Have texts that are shown until another is, end ``now``."""
+        self._shown = [
+            (start, now if stop == _ENDLESS and start < now else stop, event)
+            for start, stop, event in self._shown
+        ]
 
     def _until(self, now: int) -> Iterator[Packet[Any]]:
         """Packets for everything shown before ``now``, cut wherever a text goes away."""
@@ -127,14 +142,18 @@ class SubtitleLane:
                 return
 
     def _packet(self, begin: int, end: int, event: bytes) -> Packet[Any]:
-        packet = self.stream.codec_context.encode_subtitle(
-            SubtitleSet.create(text=event, start=0, end=end - begin, pts=begin * 1000)
-        )
+        where = f"subtitle stream {self.action.stream.index}"
+        with av_errors(where, "encode a text", EncodeError):
+            packet = self.stream.codec_context.encode_subtitle(
+                SubtitleSet.create(text=event, start=0, end=end - begin, pts=begin * 1000)
+            )
         packet.stream = self.stream
         packet.time_base = _MILLISECOND
         packet.pts = packet.dts = begin
         packet.duration = end - begin
-        self.tally.add(packet)
+        # Whoever reads the file back takes texts of one or two bytes for pauses.
+        if not is_pause(packet, "subtitle"):
+            self.tally.add(packet)
         return packet
 
 

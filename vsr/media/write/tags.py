@@ -7,6 +7,7 @@ from typing import Any
 
 from av.stream import Disposition, Stream
 
+from vsr.plan.side_data import cut_timecode
 from vsr.types import Plan, StreamInfo
 
 __all__ = ["chapters", "describe_stream", "file_metadata"]
@@ -98,5 +99,15 @@ def _planned_end(plan: Plan) -> Fraction | None:
 
 
 def file_metadata(plan: Plan) -> dict[str, str]:
-    """The source's tags, without those that describe the old file itself."""
-    return {key: value for key, value in plan.info.metadata if key.upper() not in _FILE_TAGS}
+    """The source's tags, without those that describe the old file itself.
+
+    A timecode is that of the first frame of the wanted part.
+    """
+    tags: dict[str, str] = {}
+    for key, value in plan.info.metadata:
+        told: str | None = value
+        if key.upper() == "TIMECODE":
+            told = cut_timecode(value, plan.video, plan.trim)
+        if told is not None and key.upper() not in _FILE_TAGS:
+            tags[key] = told
+    return tags
