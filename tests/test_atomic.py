@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,81 @@ def test_source_is_never_replaced(tmp_path: Path) -> None:
     other_name.symlink_to(source)
     with pytest.raises(OutputError, match="made from"):
         AtomicFile(str(other_name), overwrite=True, source=str(source))
+
+
+def test_a_source_from_elsewhere_is_compared_with_nothing(tmp_path: Path) -> None:
+    target = tmp_path / "a.mp4"
+    target.write_bytes(b"old")
+    for source in ("https://example.org/a.mp4", str(tmp_path / "gone.mp4")):
+        with pytest.raises(OutputError, match="already exists"):
+            AtomicFile(str(target), overwrite=False, source=source)
+        AtomicFile(str(target), overwrite=True, source=source).discard()
+    assert target.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("stem", ["\N{CLAPPER BOARD}" * 60, "映" * 83, "a" * 251, "ä" * 20])
+def test_every_name_that_may_be(stem: str, tmp_path: Path) -> None:
+    target = tmp_path / f"{stem}.mp4"
+    file = AtomicFile(str(target), overwrite=False)
+    assert stem.startswith(file.path.name.split(".")[1])
+    assert len(os.fsencode(file.path.name)) <= 255
+    file.path.write_bytes(b"new")
+    file.commit()
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_name_that_is_too_long(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="longer than its file system takes") as raised:
+        AtomicFile(str(tmp_path / f"{'a' * 252}.mp4"), overwrite=True)
+    assert "shorter" in raised.value.remedy
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EACCES])
+@pytest.mark.parametrize("call", ["open", "fsync"])
+def test_a_folder_that_cannot_be_flushed_costs_no_result(
+    call: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _fail_for_folders(monkeypatch, call, number)
+    file = AtomicFile(str(tmp_path / "a.mp4"), overwrite=False)
+    file.path.write_bytes(b"new")
+    assert file.commit() == 3
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"new"]
+
+
+def test_a_disk_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "a.mp4"
+    _fail_for_folders(monkeypatch, "fsync", errno.EIO)
+    with pytest.raises(OutputError, match="input/output error"):
+        AtomicFile(str(target), overwrite=False).commit()
+    target.unlink()
+
+    def broken(_: int) -> None:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(os, "fsync", broken)  # of the file itself: its bytes may not be there
+    file = AtomicFile(str(target), overwrite=False)
+    with pytest.raises(OutputError, match="cannot finish the file"):
+        file.commit()
+    assert not target.exists()
+
+
+def _fail_for_folders(monkeypatch: pytest.MonkeyPatch, call: str, number: int) -> None:
+    """Let ``os.open`` or ``os.fsync`` fail where it is about a folder."""
+    original = getattr(os, call)
+
+    def failing(what: int | Path, *rest: int) -> int | None:
+        found = os.fstat(what) if isinstance(what, int) else what.stat()
+        if stat.S_ISDIR(found.st_mode):
+            raise OSError(number, os.strerror(number))
+        result: int | None = original(what, *rest)
+        return result
+
+    def opening(what: Path, flags: int, *rest: int) -> int | None:
+        # A file that is only being made is not there yet.
+        return original(what, flags, *rest) if flags & os.O_CREAT else failing(what, flags, *rest)
+
+    monkeypatch.setattr(os, call, opening if call == "open" else failing)
 
 
 def test_folders_that_cannot_be_written(tmp_path: Path) -> None:

@@ -56,11 +56,11 @@ def test_the_table_says_what_survives(box: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("box", CONTAINERS)
-def test_the_table_says_whose_first_subtitles_are_on(box: str, tmp_path: Path) -> None:
+def test_subtitles_that_are_off_stay_off(box: str, tmp_path: Path) -> None:
     source, out = _clip(tmp_path / "in.mkv"), tmp_path / f"out.{box}"
     run(_marked(write_plan(source, out, codec="vp9" if box == "webm" else "h264"), {}))
     (text,) = probe(str(out)).of_kind("subtitle")
-    assert ("default" in text.dispositions) == CONTAINERS[box].shows_text
+    assert "default" not in text.dispositions
 
 
 @pytest.mark.parametrize(("codec", "box"), [("ass", "mkv"), ("webvtt", "mkv"), ("webvtt", "webm")])
@@ -106,11 +106,10 @@ _AUDIO, _TEXT = "stream 1 (audio, aac)", "stream 3 (subtitle, subrip)"
     ("mov", (
         f"{_AUDIO}: .mov cannot mark it as hearing_impaired, original. Use .mkv.",
         "stream 2 (audio, aac): .mov cannot mark it as comment. Use .mkv.",
-        f"{_TEXT}: .mov cannot mark it as forced and turns it on by default. Use .mkv.",
+        f"{_TEXT}: .mov cannot mark it as forced. Use .mkv.",
     )),
     ("mp4", (
         f"{_AUDIO}: .mp4 cannot mark it as original. Use .mkv.",
-        f"{_TEXT}: .mp4 turns it on by default. Use .mkv.",
     )),
     ("webm", (
         f"{_AUDIO}: .webm cannot mark it as hearing_impaired, original. Use .mkv.",
@@ -129,7 +128,7 @@ def test_what_the_container_cannot_say_is_named(
         kept = {name for name in old.dispositions if not any(name in s for s in gone)}
         assert kept <= set(new.dispositions)
         if old.kind == "subtitle":
-            assert ("default" in new.dispositions) == any("turns it on" in s for s in gone)
+            assert "default" not in new.dispositions
     if told:
         with pytest.raises(StrictError, match="cannot mark it as"):
             upscale(source, out, 2, model="bicubic", strict=True, overwrite=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from segment_jobs import Stop, assert_same, plan_for, stop_at
 from synth import make_clip
 
-from pipelines.events import Event, Progress
+from pipelines.events import Event, Progress, Warned
 from pipelines.segments.cut import cut_job
 from pipelines.segments.ledger import Ledger, ledger_folder
 from pipelines.segments.worker import segment_path
@@ -114,6 +115,9 @@ def test_a_changed_setting_begins_anew_and_says_so(
     assert finished(quality=30) == 0
     assert "encode.options.crf changed" in str(told)
     stopped()
+    assert finished(frames=20) == 0
+    assert "Begun anew: trim.frames changed" in str(told)
+    stopped()
     os.utime(clip.path, ns=(1, 1))
     assert finished() == 0
     assert "source.changed changed" in str(told)
@@ -121,6 +125,64 @@ def test_a_changed_setting_begins_anew_and_says_so(
     assert finished(fresh=True) == 0
     stopped()
     assert finished(verify=False) == 16
+    assert not ledger_folder(str(out)).exists()
+
+
+@pytest.mark.usefixtures("short")
+def test_a_short_trial_costs_no_finished_segment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = make_clip(tmp_path / "in.mp4", frames=30, options={"g": "8"})
+    other = make_clip(tmp_path / "other.mp4", frames=3)
+    command = ["upscale", str(clip.path), "--model", "bicubic"]
+    with monkeypatch.context() as patch:
+        stop_at(patch, 20 * 512, KeyboardInterrupt())
+        assert run(command) == 130
+    capsys.readouterr()
+    folder = ledger_folder(str(tmp_path / "in_x2.mp4"))
+    kept = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert len([name for name in kept if name.endswith(".segment")]) == 2
+
+    for trial in ([*command, "--frames", "4"], [*command, "--frames", "4", "-y"]):
+        assert run(trial) == 4
+        told = " ".join(capsys.readouterr().err.split())
+        assert "2 finished segments of another job" in told
+        assert "what differs: trim.frames Name" in told
+        assert "--fresh" in told
+    assert run(["upscale", str(other.path), "-o", str(tmp_path / "in_x2.mp4")]) == 4
+    assert "what differs: source.changed" in " ".join(capsys.readouterr().err.split())
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == kept
+    assert not (tmp_path / "in_x2.mp4").exists()
+
+    assert run([*command, "--frames", "4", "-o", str(tmp_path / "trial.mp4")]) == 0
+    assert run(command) == 0
+    assert "2 of 4 segments (16 frames) are finished" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("short")
+def test_a_short_run_after_all_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = make_clip(tmp_path / "in.mp4", frames=30, options={"g": "8"})
+    out = tmp_path / "out.mp4"
+    told: list[Event] = []
+
+    def stopped() -> None:
+        with monkeypatch.context() as patch:
+            stop_at(patch, 20 * 512, Stop())
+            with pytest.raises(Stop):
+                run_upscale(plan_for(clip.path, out, overwrite=True))
+
+    stopped()
+    plan = plan_for(clip.path, out, frames=4, overwrite=True)
+    assert run_upscale(plan, on_event=told.append, fresh=True).frames_out == 4
+    assert not ledger_folder(str(out)).exists()
+    assert not [event for event in told if isinstance(event, Warned)]
+    # The file that the segments were made from is no more: they are of no use to anybody.
+    stopped()
+    make_clip(clip.path, frames=4)
+    plan = plan_for(clip.path, out, overwrite=True)
+    assert run_upscale(plan, on_event=told.append).frames_out == 4
+    (warning,) = [event.message for event in told if isinstance(event, Warned)]
+    assert warning.startswith("Begun anew: source.changed, source.ends, source.size")
     assert not ledger_folder(str(out)).exists()
 
 
@@ -218,6 +280,22 @@ def test_two_runs_of_one_job_exclude_each_other(tmp_path: Path) -> None:
         ledger.begin({}, cut_job(plan))
         with pytest.raises(OutputError, match="another vsr"):
             run_upscale(plan)
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.EIO])
+def test_a_disk_without_locks(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    clip = make_clip(tmp_path / "in.mp4", frames=30)
+    plan = plan_for(clip.path, tmp_path / "out.mp4")
+    with pytest.raises(OutputError, match="cannot be locked") as raised:
+        run_upscale(plan)
+    assert "--no-resume" in raised.value.remedy
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+    assert run_upscale(plan, resume=False).frames_out == 30
 
 
 @pytest.mark.usefixtures("short")

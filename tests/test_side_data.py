@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -9,12 +10,16 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.bitstream import BitStreamFilterContext
+from av.codec.context import Flags
 from av.sidedata.sidedata import Type
+from independent import ffmpeg
 from media_factory import media, plan_for, video
 from synth import make_clip
 
 from pipelines.upscale import upscale
 from vsr.errors import StrictError
+from vsr.media.ebml import element
 from vsr.media.probe import probe
 
 # SEI messages of H.264 (ITU-T H.264, annex D): type, and payload.
@@ -85,6 +90,56 @@ def test_a_type_without_a_name_has_its_number() -> None:
     assert (Type(99).name, Type(99).value, Type(99) is Type(99)) == ("TYPE_99", 99, True)
     with pytest.raises(ValueError, match="no number"):
         Type("no number")
+
+
+def _cropped(path: Path) -> Path:
+    """Three frames of 64x48, of which the container says that 8 rows at each end are not shown."""
+    # Only FFmpeg's Matroska reader sets that, so a stream of such a file is the template.
+    picture = element(0xB0, 64) + element(0xBA, 48) + element(0x54BB, 8) + element(0x54AA, 8)
+    track = (
+        element(0xD7, 1) + element(0x73C5, 1) + element(0x83, 1) + element(0x86, "V_MPEG4/ISO/AVC")
+    )
+    tracks = element(0x1654AE6B, element(0xAE, track + element(0xE0, picture)))
+    head = element(0x1A45DFA3, element(0x4282, "matroska"))
+    body = element(0x1549A966, element(0x2AD7B1, 1_000_000)) + tracks
+    file = io.BytesIO(head + element(0x18538067, body + element(0x1F43B675, element(0xE7, 0))))
+    with av.open(file, "r", format="matroska") as template, av.open(str(path), "w") as new:
+        stream = new.add_stream("libx264", rate=25)
+        BitStreamFilterContext("null", template.streams.video[0], stream)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 25)
+        stream.codec_context.flags |= Flags.frame_duration
+        for number in range(3):
+            frame = av.VideoFrame(64, 48, "yuv420p")
+            frame.pts, frame.duration = number, 1
+            new.mux(stream.encode(frame))
+        new.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("name", ["in.mkv", "in.mp4"])
+def test_borders_that_the_container_hides_are_named(name: str, tmp_path: Path) -> None:
+    source, out = _cropped(tmp_path / name), tmp_path / "out.mkv"
+    shown = ffmpeg("-i", str(source), "-f", "rawvideo", "-pix_fmt", "gray", "-")
+    assert len(shown) == 3 * 64 * (48 - 2 * 8)
+    assert "frame_cropping" in probe(str(source)).videos[0].side_data
+    with pytest.raises(StrictError, match="cropping"):
+        upscale(source, out, 2, model="bicubic", strict=True)
+    (sentence,) = upscale(source, out, 2, model="bicubic").given_up
+    assert "cropping" in sentence
+    result = probe(str(out)).videos[0]
+    assert (result.width, result.height) == (128, 96)
+    assert "frame_cropping" not in result.side_data
+
+
+@pytest.mark.parametrize("name", ["in.mkv", "in.mp4", "in.avi"])
+def test_a_whole_picture_is_not_called_cropped(name: str, tmp_path: Path) -> None:
+    # 50 rows: H.264 itself codes 64 and crops them, which its decoder does.
+    codec = "rawvideo" if name.endswith("avi") else "libx264"
+    clip = make_clip(tmp_path / name, frames=3, width=66, height=50, codec=codec)
+    found = probe(str(clip.path)).videos[0]
+    assert (found.width, found.height) == (66, 50)
+    assert "frame_cropping" not in found.side_data
 
 
 def test_by_products_of_coding_are_no_loss(tmp_path: Path) -> None:

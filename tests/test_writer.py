@@ -194,6 +194,26 @@ def test_rotation_flip_and_pixel_shape(box: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("turn", "moved"),
+    [
+        ((0, 1 << 16, 0, -(1 << 16), 0, 0), (48 << 16, 0)),  # a quarter turn, back into view
+        ((1 << 16, 0, 0, 0, 1 << 16, 0), (10 << 16, -(5 << 15))),
+        ((-(1 << 16), 0, 0, 0, -(1 << 16), 0), (64 << 16, 48 << 16)),
+        ((1 << 16, 0, 0, 0, 1 << 16, 0), ((1 << 31) - 1, -(1 << 31))),  # nonsense, and the largest
+    ],
+)
+def test_what_the_display_matrix_moves_by_grows_with_the_picture(
+    turn: tuple[int, ...], moved: tuple[int, int], tmp_path: Path
+) -> None:
+    clip = make_clip(tmp_path / "in.mp4", frames=2, display_matrix=(*turn, *moved, 1 << 30))
+    plan = write_plan(clip.path, tmp_path / "out.mp4")
+    assert plan.width == 2 * clip.width
+    run(plan)
+    x, y = (max(-(1 << 31), min((1 << 31) - 1, 2 * pixels)) for pixels in moved)
+    assert probe(plan.destination).videos[0].display_matrix == (*turn, x, y, 1 << 30)
+
+
+@pytest.mark.parametrize(
     ("codec", "box"),
     [(row.name, box) for row in CODECS.values() if not row.hardware for box in row.containers],
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from itertools import count
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from vsr.media.codecs import CODECS
 from vsr.media.containers import CONTAINERS
+from vsr.media.write.atomic import is_temporary
 from vsr.plan import default_preset
 from vsr.plan.codec import find_codec
 from vsr.plan.container import default_destination
@@ -81,10 +81,7 @@ def leftovers(destination: Path) -> Iterator[Path]:
 
     Only where nobody is writing to ``destination`` now are they left over.
     """
-    # As vsr.media.write.atomic names them.
-    stem, suffix = re.escape(destination.stem[:64]), re.escape(destination.suffix)
-    mark = re.compile(rf"\.{stem}\.[0-9a-f]{{8}}\.part{suffix}")
     if destination.parent.is_dir():
         for path in destination.parent.iterdir():
-            if mark.fullmatch(path.name):
+            if is_temporary(path.name, destination):
                 yield path

@@ -11,6 +11,7 @@ from av.video.frame import VideoFrame
 
 from vsr.errors import DecodeError
 from vsr.media.av_errors import av_errors
+from vsr.media.source import ffmpeg_name
 from vsr.types import Plan
 
 __all__ = ["before_and_after"]
@@ -50,7 +51,8 @@ def _middle(plan: Plan) -> Fraction:
 def _frame(path: str, index: int | None, time: Fraction) -> VideoFrame:
     """The first frame not before ``time``, or the last one before it that decodes."""
     found: VideoFrame | None = None
-    with av_errors(path, "read a frame for a picture", DecodeError), av.open(path) as container:
+    name = ffmpeg_name(path)
+    with av_errors(path, "read a frame for a picture", DecodeError), av.open(name) as container:
         video = container.streams.video[0] if index is None else container.streams[index]
         stream = cast(av.VideoStream, video)
         base = cast(Fraction, stream.time_base)  # known once a file is open

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.events import Listener, Progress, Warned
@@ -20,7 +21,7 @@ from pipelines.segments.pool import Pool
 from pipelines.segments.settings import job_settings, weights_hash
 from pipelines.segments.worker import Listening, SegmentWorker, segment_path
 from vsr.engine.run import STAGES
-from vsr.errors import InputError, UsageError
+from vsr.errors import InputError, OutputError, UsageError
 from vsr.media.read.notes import odd_frames
 from vsr.media.read.reader import ReadStats
 from vsr.media.segments.packet_file import PacketFile
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from pipelines.distributed.cluster import Cluster
 
 __all__ = ["run_segmented"]
+
+# What is named first of all that changed: much else follows from it.
+_CAUSES = ("source", "trim", "video", "model", "weights", "versions")
 
 
 def run_segmented(
@@ -56,6 +60,7 @@ def run_segmented(
 
     Raises:
         UsageError: it is not for segments, and ``cluster`` should do it.
+        OutputError: it is not for segments, and those of another job are kept for the same result.
         VsrError: some kind of it. Finished segments are kept, and ``tell`` says where.
     """
     begun = time.perf_counter()
@@ -94,24 +99,61 @@ def run_segmented(
 def _cut(
     plan: Plan, ledger: Ledger, tell: Listener, *, fresh: bool, whole: bool, least: int
 ) -> Cut | None:
-    """The segments of the job, taken from the ledger if it keeps this very job."""
-    settings = {} if whole else job_settings(plan)
-    kept = ledger.settings()
-    if kept is not None and kept == settings and not fresh:
-        return ledger.cut()
-    if ledger.folder.exists():
-        if kept is not None and not fresh:
-            names = sorted(k for k in {*kept, *settings} if kept.get(k) != settings.get(k))
-            what = ", ".join(names[:5]) + (" and more" if len(names) > 5 else "")
-            tell(Warned(f"Begun anew: {what} changed since the job was stopped."))
-        ledger.remove()
-    if whole:
-        return None
-    cut = cut_job(plan)
-    if len(cut.segments) < least:
-        return None
-    ledger.begin(settings, cut)
+    """The segments of the job, taken from the ledger if it keeps this very job.
+
+    ``None``: there are none, and the ledger keeps nothing.
+
+    Raises:
+        OutputError: there are none, and the ledger keeps those of another job.
+    """
+    kept = None if fresh else ledger.settings()
+    changes: list[str] = []
+    if kept is not None:
+        settings = None if "://" in plan.source else job_settings(plan)
+        if kept == settings:
+            return ledger.cut()
+        changes = ["source"] if settings is None else _changes(kept, settings)
+    cut = None if whole else cut_job(plan)
+    if cut is not None and len(cut.segments) < least:
+        cut = None
+    if changes:
+        _give_up(plan, ledger, tell, changes, whole=cut is None)
+    ledger.remove()
+    if cut is not None:
+        ledger.begin(job_settings(plan), cut, str(Path(plan.source).absolute()))
     return cut
+
+
+def _changes(kept: Mapping[str, str], settings: Mapping[str, str]) -> list[str]:
+    """Names of the settings that differ, causes first."""
+
+    def order(name: str) -> tuple[int, str]:
+        group = name.partition(".")[0]
+        return (_CAUSES.index(group) if group in _CAUSES else len(_CAUSES)), name
+
+    return sorted((k for k in {*kept, *settings} if kept.get(k) != settings.get(k)), key=order)
+
+
+def _give_up(
+    plan: Plan, ledger: Ledger, tell: Listener, changes: Sequence[str], *, whole: bool
+) -> None:
+    """Say why the job that the ledger keeps is of no use to this one."""
+    count = ledger.count()
+    what = ", ".join(changes[:5]) + (" and more" if len(changes) > 5 else "")
+    # What was made from a file that is no longer there in that form is of no use to anybody.
+    same_path = str(Path(plan.source).absolute()) == ledger.source()
+    outdated = same_path and changes[0].startswith("source")
+    if whole and count and not outdated:
+        # A short try must neither cost hours of work nor take the name that they were for.
+        raise OutputError(
+            f"{count} finished segments of another job for this result are kept in "
+            f"{ledger.folder}; what differs: {what}",
+            where=plan.destination,
+            remedy="Name another result with -o, then the command of that job still goes on with "
+            "it. With --fresh what is kept is removed.",
+        )
+    if count or not whole:
+        tell(Warned(f"Begun anew: {what} changed since the job was stopped."))
 
 
 @dataclass
@@ -263,6 +305,8 @@ class _Job:
             gaps=gaps,
             gap_frames=gap_frames,
             scaled=read.scaled,
+            recolored=read.recolored,
+            miscolored=read.miscolored,
             flagged=read.flagged,
             unflagged=read.unflagged,
         )

@@ -8,6 +8,7 @@ number of processes can add to the ledger without knowing of each other.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from pipelines.segments.worker import segment_path
 from vsr.errors import OutputError, VerifyError
 from vsr.media.av_errors import av_errors
 from vsr.media.segments.packet_file import PacketFile
+from vsr.media.write.atomic import cut_name, longest_name, sync_folder
 from vsr.types import Segment
 from vsr.types.plain import to_plain
 
@@ -28,8 +30,16 @@ __all__ = ["Ledger", "ledger_folder"]
 
 
 def ledger_folder(destination: str) -> Path:
-    """Where what is finished of the job for ``destination`` is kept."""
-    return Path(f"{destination}.vsr")
+    """Where what is finished of the job for ``destination`` is kept.
+
+    If its file system does not take a name that long: its beginning and a hash of the whole.
+    """
+    folder = Path(f"{destination}.vsr")
+    most = longest_name(folder.parent)
+    if len(os.fsencode(folder.name)) <= most:
+        return folder
+    mark = f".{hashlib.sha256(os.fsencode(folder.name)).hexdigest()[:16]}.vsr"
+    return folder.with_name(cut_name(folder.name, most - len(mark)) + mark)
 
 
 class Ledger:
@@ -53,7 +63,9 @@ class Ledger:
         self._handle: int | None = None
 
     def __enter__(self) -> Self:
-        if self.folder.exists():
+        with av_errors(self.folder, "look for a job that was stopped", OutputError):
+            there = self.folder.exists()
+        if there:
             self._claim()
         return self
 
@@ -72,6 +84,10 @@ class Ledger:
         told = self._read()
         return None if told is None else dict(told["settings"])
 
+    def source(self) -> str:
+        """The source of the job that is kept here, as it was named to :meth:`begin`."""
+        return str((self._read() or {}).get("source", ""))
+
     def cut(self) -> Cut:
         """How the job that is kept here was cut."""
         told = self._read()
@@ -86,8 +102,8 @@ class Ledger:
             notes=tuple(cut["notes"]),
         )
 
-    def begin(self, settings: Mapping[str, str], cut: Cut) -> None:
-        """Keep a new job.
+    def begin(self, settings: Mapping[str, str], cut: Cut, source: str = "") -> None:
+        """Keep a new job, made from ``source``.
 
         Raises:
             OutputError: the folder cannot be written.
@@ -96,7 +112,7 @@ class Ledger:
             self.folder.mkdir(exist_ok=True)
         if self._handle is None:
             self._claim()
-        self._write({"settings": dict(settings), "cut": to_plain(cut)})
+        self._write({"settings": dict(settings), "cut": to_plain(cut), "source": source})
 
     def joined(self, file: Path) -> None:
         """Note that the result is complete in ``file``, which only has to be given its name."""
@@ -154,6 +170,10 @@ class Ledger:
                 self.folder.rmdir()
         self.__exit__(None, None, None)
 
+    def count(self) -> int:
+        """How many segments are finished."""
+        return sum(1 for _ in self.folder.glob("*.segment"))
+
     def size(self) -> int:
         """Bytes of the finished segments."""
         return sum(path.stat().st_size for path in self.folder.glob("*.segment"))
@@ -167,7 +187,19 @@ class Ledger:
             )
         with av_errors(self.folder, "lock the folder of the job", OutputError):
             handle = os.open(self._lock, os.O_CREAT | os.O_RDWR, 0o666)
-        if not _lock(handle):
+        try:
+            free = _lock(handle)
+        except OSError as error:
+            os.close(handle)
+            self._unmake()
+            # Not done without: two runs would remove each other's unfinished files as left over.
+            raise OutputError(
+                f"the folder of the job cannot be locked ({error.strerror}), so that two runs "
+                "could be at work in it",
+                where=self._where,
+                remedy="Write to a disk of this machine, or use --no-resume, which keeps nothing.",
+            ) from error
+        if not free:
             os.close(handle)
             raise OutputError(
                 "another vsr is at work on the same result",
@@ -175,6 +207,13 @@ class Ledger:
                 remedy="Wait for it, or choose another name.",
             )
         self._handle = handle
+
+    def _unmake(self) -> None:
+        """Remove a folder in which there is nothing but the lock."""
+        if not self._job.exists():
+            with suppress(OSError):
+                self._lock.unlink(missing_ok=True)
+                self.folder.rmdir()
 
     def _ours(self) -> bool:
         known = (self._job, self._lock)
@@ -197,15 +236,15 @@ class Ledger:
                 file.flush()
                 os.fsync(file.fileno())
             path.replace(self._job)
-            handle = os.open(self.folder, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            sync_folder(self.folder)
 
 
 def _lock(handle: int) -> bool:
-    """Lock the file for as long as this process lives; whether nobody else has."""
+    """Lock the file for as long as this process lives; whether nobody else has.
+
+    Raises:
+        OSError: it cannot be locked at all, as on some network file systems.
+    """
     try:
         import fcntl
     except ImportError:  # Windows

@@ -21,7 +21,7 @@ from vsr.media.av_errors import map_av_error
 from vsr.media.read.repack import native_range, repack_for
 from vsr.media.read.timestamps import DEEPEST_REORDER, frame_pts, has_packet_pts
 from vsr.media.side_data import side_data
-from vsr.media.source import open_source
+from vsr.media.source import is_cropped, open_source
 from vsr.types import (
     PIXEL_FORMATS,
     Chapter,
@@ -228,6 +228,8 @@ class _Prober:
         )
         order = context.field_order
         kinds = {data.type for data in side_data(sample.frames)}
+        # Of the stream, not of its frames; but the result lacks it likewise.
+        cropped = {"frame_cropping"} if not is_cover and is_cropped(stream) else set()
         return VideoStreamInfo(
             **common,
             width=first.width if first is not None else context.width,
@@ -250,7 +252,7 @@ class _Prober:
             dynamic_hdr=bool(
                 kinds & {SideDataType.DYNAMIC_HDR_PLUS, SideDataType.DYNAMIC_HDR_VIVID}
             ),
-            side_data=tuple(sorted(kind.name.lower() for kind in kinds)),
+            side_data=tuple(sorted({kind.name.lower() for kind in kinds} | cropped)),
         )
 
     def _estimate(self, stream: av.VideoStream, rate: Fraction | None) -> int | None:

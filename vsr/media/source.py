@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +17,22 @@ from av.container import InputContainer
 from vsr.errors import InputError
 from vsr.media.av_errors import map_av_error
 
-__all__ = ["open_source", "read_through", "video_stream"]
+__all__ = ["ffmpeg_name", "is_cropped", "open_source", "read_through", "video_stream"]
 
 # FFmpeg would "play" any text file as the screen of a terminal.
 _NOT_VIDEO = {"tty": "it is a text file", "bin": "it is not a media file"}
+
+# FFmpeg's own prefix for files; what follows it is a path, whatever is in it.
+_FILE = "file:"
+
+# What gives its bytes once, and to whoever comes first.
+_ONCE = (stat.S_ISFIFO, stat.S_ISCHR, stat.S_ISSOCK)
+_PIPE = "pipes cannot be read: a file is looked at before it is read through"
+
+# Matroska's way to a track's picture, and what of it is not to be shown: at the top, the bottom,
+# the left and the right (RFC 9559, 5.1.4.1.28).
+_TO_PICTURE = (0x18538067, 0x1654AE6B, 0xAE, 0xE0)
+_CROPS = {0x54AA, 0x54BB, 0x54CC, 0x54DD}
 
 # Paths that are not files of this machine, and what gives a file-like object for each.
 _THROUGH: dict[str, Callable[[], Any]] = {}
@@ -39,6 +53,17 @@ def read_through(path: str, opener: Callable[[], Any]) -> Iterator[None]:
         del _THROUGH[path]
 
 
+def ffmpeg_name(path: str) -> str:
+    """What to call ``path`` (a file, or a URL) towards FFmpeg.
+
+    To FFmpeg, all before a colon is a protocol, as in ``Alien: Covenant.mkv``, unless a slash comes
+    first. Other paths and URLs stay as they are.
+    """
+    if "://" in path or ":" not in path.partition("/")[0]:
+        return path
+    return _FILE + path
+
+
 def open_source(path: str, hwaccel: HWAccel | None = None) -> InputContainer:
     """Open ``path`` (a file, or a URL of a protocol that FFmpeg has).
 
@@ -55,7 +80,7 @@ def open_source(path: str, hwaccel: HWAccel | None = None) -> InputContainer:
         _check_file(path)
     try:
         # Tags in an unknown encoding must not make a file unreadable.
-        file = path if opener is None else opener()
+        file = ffmpeg_name(path) if opener is None else opener()
         container = av.open(file, "r", metadata_errors="replace", hwaccel=hwaccel)
     except (av.error.FFmpegError, OSError) as error:
         if isinstance(error, av.error.InvalidDataError) and _lacks_moov(path):
@@ -86,23 +111,54 @@ def video_stream(container: InputContainer, index: int) -> av.VideoStream:
         videos = ", ".join(str(s.index) for s in container.streams.video) or "none"
         raise InputError(
             f"stream {index} is not a video stream that can be decoded",
-            where=container.name,
+            where=container.name if "://" in container.name else container.name.removeprefix(_FILE),
             remedy=f"Its video streams are: {videos}.",
         )
     return stream
 
 
+def is_cropped(stream: av.VideoStream) -> bool:
+    """Whether the container says that borders of the picture are not to be shown.
+
+    Matroska and MP4 can say so; decoders give the whole picture all the same. PyAV does not tell,
+    but copies it with the other parameters of a stream: into a Matroska header in memory, and what
+    that says can be read. A codec that Matroska cannot hold counts as not cropped.
+    """
+    file = io.BytesIO()
+    try:
+        with av.open(file, "w", format="matroska") as output:
+            output.add_stream_from_template(stream, opaque=True)
+            output.start_encoding()
+    except (av.error.FFmpegError, ValueError):
+        return False
+    data = file.getvalue()
+    for master in _TO_PICTURE:
+        data = next((content for name, content in _elements(data) if name == master), b"")
+    return any(name in _CROPS and any(content) for name, content in _elements(data))
+
+
+def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Identifiers and contents of the EBML elements (RFC 8794) that FFmpeg wrote."""
+    at = 0
+    while at < len(data):
+        wide = 9 - data[at].bit_length()
+        begin = at + wide + 9 - data[at + wide].bit_length()
+        size = int.from_bytes(data[at + wide : begin]) - (1 << 7 * (begin - at - wide))
+        yield int.from_bytes(data[at : at + wide]), data[begin : begin + size]
+        at = begin + size
+
+
 def _check_file(path: str) -> None:
     if path == "-":
-        raise InputError(
-            "pipes cannot be read: a file is looked at before it is read through",
-            remedy="Save it first. A file of that name is ./-",
-        )
+        raise InputError(_PIPE, remedy="Save it first. A file of that name is ./-")
     try:
-        size = Path(path).stat().st_size
+        found = Path(path).stat()
     except OSError as error:
         raise map_av_error(error, path, "open the file") from error
-    if Path(path).is_file() and size == 0:
+    if any(kind(found.st_mode) for kind in _ONCE):
+        # A pipe that is opened again waits for ever for somebody to write to it.
+        raise InputError(_PIPE, where=path, remedy="Save what comes out of it to a file first.")
+    if stat.S_ISREG(found.st_mode) and found.st_size == 0:
         raise InputError(
             "the file is empty (0 bytes)", where=path, remedy="Copy or download it again."
         )

@@ -84,26 +84,14 @@ def _lose_dispositions(
     notes: Notes,
     mkv: ContainerSpec | None,
 ) -> None:
-    """Name what the container cannot say of the streams it gets, or says by itself.
-
-    It turns on the first video and sound as well; but those are played anyway.
-    """
-    texts = [stream for stream in streams if stream.kind == "subtitle"]
-    shown = texts[:1] if container.shows_text and not any(map(_is_default, texts)) else []
+    """Name what the container cannot say of the streams it gets."""
     for stream in streams:
         lost = _lost_dispositions(stream, container)
-        what = [f"cannot mark it as {', '.join(lost)}"] if lost else []
-        if stream in shown:
-            what.append("turns it on by default")
-        if what:
+        if lost:
             helps = mkv is None or not set(lost) & set(_lost_dispositions(stream, mkv))
             hint = _HINT if helps and container.name != "mkv" else ""
-            sentence = f"{title(stream)}: .{container.name} {' and '.join(what)}."
+            sentence = f"{title(stream)}: .{container.name} cannot mark it as {', '.join(lost)}."
             notes.lose(f"{sentence} {hint}".rstrip())
-
-
-def _is_default(stream: StreamInfo) -> bool:
-    return "default" in stream.dispositions
 
 
 def _lost_dispositions(stream: StreamInfo, container: ContainerSpec) -> list[str]:

@@ -83,7 +83,7 @@ class ContainerSpec:
         placed_pcm: PCM's channels must each have a place (ISO/IEC 23003-5): see :data:`PCM_PLACES`.
         dispositions: those that it holds of a stream; ``None``: any.
         text_dispositions: those that it holds of subtitles besides.
-        shows_text: its first subtitles are on by default where no others are.
+        shows_text: FFmpeg's muxer turns the first subtitles on where none are to be.
     """
 
     name: str

@@ -28,6 +28,7 @@ from av.packet import Packet
 
 from vsr.errors import OutputError, VerifyError
 from vsr.media.av_errors import av_errors
+from vsr.media.write.atomic import sync_folder
 from vsr.types import ReadTally, SegmentTally
 
 __all__ = ["EncodedPacket", "PacketFile", "PacketFileWriter", "sync_folder"]
@@ -198,12 +199,3 @@ class PacketFile:
             where=str(self.path),
             remedy="Remove it: the same command makes it anew.",
         )
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring the names of ``folder`` to the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -4,22 +4,52 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
+import stat
 from pathlib import Path
 
 from vsr.errors import OutputError
-from vsr.media.av_errors import av_errors
+from vsr.media.av_errors import av_errors, map_av_error
 
-__all__ = ["AtomicFile", "check_destination"]
+__all__ = [
+    "AtomicFile",
+    "check_destination",
+    "cut_name",
+    "is_temporary",
+    "longest_name",
+    "sync_folder",
+]
+
+# Hexadecimal digits that tell temporary files apart.
+_MARK = 8
+# Bytes of a name on nearly all file systems.
+_USUAL = 255
+# Network file systems that know nothing of it, and folders that cannot be opened: those one may
+# write to and not list, and all of Windows'.
+_CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES, errno.EPERM}
 
 
 def check_destination(destination: str, *, overwrite: bool, source: str | None = None) -> None:
     """Whether a file may be written there at all; see :class:`AtomicFile`.
 
     Raises:
-        OutputError: the folder is missing, the destination exists and may not be replaced, is a
-            folder, or is the source itself.
+        OutputError: the folder is missing, the destination has too long a name, exists and may
+            not be replaced, is a folder, or is the source itself.
     """
+    try:
+        _check(destination, overwrite=overwrite, source=source)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise map_av_error(error, destination, "look at it", OutputError) from error
+        raise OutputError(
+            "this name is longer than its file system takes",
+            where=destination,
+            remedy="Choose a shorter one with -o.",
+        ) from error
+
+
+def _check(destination: str, *, overwrite: bool, source: str | None) -> None:
     path = Path(destination)
     if not path.parent.is_dir():
         raise OutputError(
@@ -27,17 +57,28 @@ def check_destination(destination: str, *, overwrite: bool, source: str | None =
             where=destination,
             remedy="Create it first or choose another one.",
         )
-    if path.is_dir():
+    # Not exists() and is_dir(): whether those tell of a name that cannot be depends on the Python.
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(found.st_mode):
         raise OutputError("this is a folder", where=destination, remedy="Name a file inside it.")
-    if path.exists():
-        if source is not None and path.samefile(source):
-            raise OutputError(
-                "the result would replace the video it is made from",
-                where=destination,
-                remedy="Choose another name.",
-            )
-        if not overwrite:
-            raise _exists(destination)
+    if source is not None and _is_same(found, source):
+        raise OutputError(
+            "the result would replace the video it is made from",
+            where=destination,
+            remedy="Choose another name.",
+        )
+    if not overwrite:
+        raise _exists(destination)
+
+
+def _is_same(found: os.stat_result, source: str) -> bool:
+    try:
+        return os.path.samestat(found, Path(source).stat())
+    except OSError:  # a URL, or gone: no file that could be replaced
+        return False
 
 
 class AtomicFile:
@@ -88,7 +129,7 @@ class AtomicFile:
                 self.path.replace(self.destination)
             else:
                 self._take_free_name()
-            _sync(self.destination.parent)
+            sync_folder(self.destination.parent)
         return size
 
     def discard(self) -> None:
@@ -127,10 +168,22 @@ def _exists(destination: str) -> OutputError:
 
 def _create_in(folder: Path, destination: Path) -> Path:
     # Not tempfile's: those are private to the user, the result is to be like any new file.
-    name = f".{destination.stem[:64]}.{secrets.token_hex(4)}.part{destination.suffix}"
-    path = folder / name
+    path = folder / _temporary(folder, destination, secrets.token_hex(_MARK // 2))
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     return path
+
+
+def _temporary(folder: Path, destination: Path, mark: str) -> str:
+    end = f".{mark}.part{destination.suffix}"
+    room = longest_name(folder) - len(os.fsencode(f".{end}"))
+    return f".{cut_name(destination.stem[:64], room)}{end}"
+
+
+def is_temporary(name: str, destination: Path) -> bool:
+    """Whether a file called ``name``, beside ``destination``, is a temporary one for it."""
+    begin, end = _temporary(destination.parent, destination, "?" * _MARK).split("?" * _MARK)
+    mark = name.removeprefix(begin).removesuffix(end)
+    return re.fullmatch(rf"[0-9a-f]{{{_MARK}}}", mark) is not None and name == begin + mark + end
 
 
 def _sync(path: Path) -> None:
@@ -139,3 +192,34 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names of ``folder`` to the disk, where that can be asked for.
+
+    What has been renamed is there with or without it; it only would not outlive a power cut.
+
+    Raises:
+        OSError: the disk failed.
+    """
+    try:
+        _sync(folder)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
+
+
+def longest_name(folder: Path) -> int:
+    """How many bytes a name in ``folder`` may have."""
+    try:
+        most = os.pathconf(folder, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):  # Windows; a system that does not say
+        most = 0
+    return most if most > 0 else _USUAL
+
+
+def cut_name(name: str, size: int) -> str:
+    """``name`` without what is beyond ``size`` bytes; never a part of a character."""
+    while name and len(os.fsencode(name)) > size:
+        name = name[:-1]
+    return name

@@ -7,7 +7,7 @@ one of which the source's tick and the plan's time shift are whole multiples.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from math import gcd
 from typing import Any, cast
@@ -33,6 +33,8 @@ __all__ = ["VideoEncoder", "encoder_tick"]
 
 # SVT-AV1 refuses higher rates; the rate only steers rate control, timestamps are independent of it.
 _MAX_RATE = Fraction(240)
+# Of an element of the display matrix; nonsense may come near.
+_LEAST, _MOST = -(1 << 31), (1 << 31) - 1
 
 
 class VideoEncoder:
@@ -160,7 +162,8 @@ class VideoEncoder:
         if encode.codec_tag is not None:
             context.codec_tag = encode.codec_tag
         if plan.video.display_matrix is not None:
-            stream.set_display_matrix(plan.video.display_matrix)
+            matrix = plan.video.display_matrix
+            stream.set_display_matrix(_enlarged(matrix, plan.model.scale))
         context.options = encoder_options(encode)
         if plan.device == "cpu":
             complaints = behind_the_network(lambda: open_listening(context))
@@ -200,6 +203,15 @@ def _tag(target: Any, color: Color) -> None:
     target.color_primaries = int(color.primaries)
     target.color_trc = int(color.transfer)
     target.color_range = int(color.range)
+
+
+def _enlarged(matrix: Sequence[int], scale: int) -> list[int]:
+    """FFmpeg's display matrix (libavutil/display.h) for a picture that is larger.
+
+    It turns and moves: what the elements 6 and 7 move by is in pixels (16.16 fixed point).
+    """
+    moved = [max(_LEAST, min(_MOST, scale * pixels)) for pixels in matrix[6:8]]
+    return [*matrix[:6], *moved, *matrix[8:]]
 
 
 def encoder_tick(plan: Plan) -> Fraction:

@@ -18,6 +18,7 @@ from av.video.frame import VideoFrame
 
 from vsr.errors import VerifyError
 from vsr.media.av_errors import av_errors
+from vsr.media.source import ffmpeg_name
 from vsr.media.write.remux import Lane, is_pause
 from vsr.types import Plan
 
@@ -69,9 +70,9 @@ def verify(
         VerifyError: something differs, it names the first difference; or a colour tag is lacking
             and the plan is strict.
     """
-    where = plan.destination
+    where, name = plan.destination, ffmpeg_name(str(path))
     with av_errors(where, "read the written file back", VerifyError):
-        with av.open(str(path)) as container:
+        with av.open(name) as container:
             stream = _video_stream(container, video, where)
             _compare_shape(stream, plan.sar, where)
             _compare_streams(container, {video, *(lane.stream.index for lane in lanes)}, where)
@@ -82,7 +83,7 @@ def verify(
             _compare_times(found[video].times, stream, times, time_base, where)
             for lane in lanes:
                 _compare_lane(found.get(lane.stream.index, _Found()), lane, where)
-        with av.open(str(path)) as container:
+        with av.open(name) as container:
             size = (plan.width, plan.height)
             first = _decode_ends(container, video, size, found[video].times, where)
     lost = tuple(_lost_tags(first, plan))

@@ -20,7 +20,7 @@ from av.stream import Stream
 from vsr.errors import OutputError
 from vsr.media.av_errors import av_errors
 from vsr.media.containers import CONTAINERS
-from vsr.media.source import open_source
+from vsr.media.source import ffmpeg_name, open_source
 from vsr.media.write.atomic import AtomicFile
 from vsr.media.write.audio import AudioLane
 from vsr.media.write.encoder import VideoEncoder, encoder_tick
@@ -34,7 +34,7 @@ from vsr.media.write.remux import (
     preview,
 )
 from vsr.media.write.subtitles import SubtitleLane
-from vsr.media.write.tags import chapters, describe_stream, file_metadata
+from vsr.media.write.tags import chapters, describe_stream, file_metadata, turn_off_texts
 from vsr.media.write.verify import verify
 from vsr.types import (
     Color,
@@ -148,7 +148,7 @@ class Writer:
             self._source = open_source(plan.source)
             with av_errors(plan.destination, "write the file", OutputError):
                 self._output = av.open(
-                    str(self._file.path),
+                    ffmpeg_name(str(self._file.path)),
                     "w",
                     format=self._container.muxer,
                     container_options=self._muxer_options(),
@@ -234,6 +234,8 @@ class Writer:
             if self._shapes:
                 webm = self._container.muxer == "webm"
                 write_shapes(file.path, plan.destination, self._shapes, webm=webm)
+            if self._container.shows_text and not self._shown_texts():
+                turn_off_texts(file.path)
         frames = len(video.times)
         lost: tuple[str, ...] = ()
         if plan.verify:
@@ -315,6 +317,11 @@ class Writer:
         if action.stream.kind == "subtitle":
             return SubtitleLane(output, stream, action, plan.time_shift)
         return AudioLane(output, stream, action, plan.time_shift)
+
+    def _shown_texts(self) -> bool:
+        """Whether some of the source's subtitles are on by default."""
+        streams = (action.stream for action in self._plan.streams)
+        return any(s.kind == "subtitle" and "default" in s.dispositions for s in streams)
 
     def _muxer_options(self) -> dict[str, str]:
         plan, options = self._plan, dict(self._plan.container_options)
