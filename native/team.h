@@ -5,6 +5,9 @@
 #pragma once
 
 #include <atomic>
+#include <stdexcept>
+#include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -46,13 +49,37 @@ class Barrier {
 };
 
 // Runs work(0) .. work(members - 1) at the same time; the caller is member 0.
+//
+// Throws std::runtime_error if the system gives too few threads. Nothing has run then: members wait
+// for each other, so none begins before all are there.
 template <class Work>
 void in_parallel(int members, Work&& work) {
+  enum Gate { kClosed, kOpen, kCalledOff };
+  std::atomic<int> gate{kClosed};
   std::vector<std::thread> others;
   others.reserve(members - 1);
-  for (int member = 1; member < members; ++member) others.emplace_back(work, member);
+  const auto decide = [&](Gate how) {
+    gate.store(how, std::memory_order_release);
+    gate.notify_all();
+  };
+  const auto join = [&] {
+    for (std::thread& other : others) other.join();
+  };
+  const auto member_of_team = [&gate, &work](int member) {
+    gate.wait(kClosed, std::memory_order_acquire);
+    if (gate.load(std::memory_order_acquire) == kOpen) work(member);
+  };
+  try {
+    for (int member = 1; member < members; ++member) others.emplace_back(member_of_team, member);
+  } catch (const std::system_error&) {
+    decide(kCalledOff);
+    join();
+    throw std::runtime_error("the system gives it " + std::to_string(1 + others.size()) + " of " +
+                             std::to_string(members) + " threads");
+  }
+  decide(kOpen);
   work(0);
-  for (std::thread& other : others) other.join();
+  join();
 }
 
 }  // namespace vsr

@@ -73,7 +73,10 @@ def _conv_kernel(
             z = line + (tap % 3 - 1)
             inside = (y >= 0) & (y < height) & (z >= 0) & (z < width)
             there = inside[:, None] & (channel < CHANNELS)[None, :]
-            begin = (y * width + z) * CHANNELS
+            begin = y * width + z
+            if CHANNELS > 24:  # 48 channels of 45 megapixels are more than 32 bits count
+                begin = begin.to(tl.int64)
+            begin *= CHANNELS
             part = tl.load(x + begin[:, None] + channel[None, :], mask=there, other=0.0)
             at = (tap * CHUNKS * 16 + channel[:, None]) * COLUMNS + column[None, :]
             value += tl.dot(part, tl.load(weights + at), input_precision="ieee")
