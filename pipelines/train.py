@@ -13,7 +13,7 @@ import torch
 
 from vsr.engine.device import choose_device
 from vsr.errors import BackendError, OutputError, UsageError
-from vsr.models.weights import read_weights
+from vsr.models.weights import read_weights, sha256
 from vsr.training.data.crops import Batches
 from vsr.training.data.degrade import VideoDegrade
 from vsr.training.data.images import find_images
@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 SETTINGS = "settings.json"
-#: Holds the fingerprint of the images.
+#: Holds what :func:`_sources` gives, a line each; runs of old have the images' alone.
 DATA = "data.txt"
 #: Side of the square of a held-out image that is validated on, HR pixels.
 HELD_OUT_SIZE = 240
@@ -125,7 +125,7 @@ def train(
     start = read_weights(Path(settings.start_from)) if settings.start_from else None
     folder = Path(out)
     images = find_images(Path(settings.data))
-    _claim(folder, settings, fingerprint(images, Path(settings.data)))
+    _claim(folder, settings, _sources(settings, images))
 
     stores = Path(store) if store is not None else folder / "store"
     training, pairs = _data(settings, images, stores, tell)
@@ -150,13 +150,27 @@ def train(
     return TrainReport(str(weights), str(folder), str(where), outcome)
 
 
-def _claim(folder: Path, settings: TrainSettings, data: str) -> None:
-    """Make the run's folder, or see that the run in it is this one, on the same images."""
+def _sources(settings: TrainSettings, images: list[Path]) -> dict[str, tuple[str, str]]:
+    """What the run is made from: a line that changes with it, and where that lies, by name."""
+    found = {"images": (fingerprint(images, Path(settings.data)), settings.data)}
+    if settings.validation is not None:
+        others = Path(settings.validation)
+        line = f"validation {fingerprint(find_images(others), others)}"
+        found["images for validation"] = (line, settings.validation)
+    if settings.start_from is not None:
+        line = f"start {sha256(Path(settings.start_from))}"
+        found["weights to start from"] = (line, settings.start_from)
+    return found
+
+
+def _claim(folder: Path, settings: TrainSettings, sources: dict[str, tuple[str, str]]) -> None:
+    """Make the run's folder, or see that the run in it is this one, made from the same."""
     path, data_path = folder / SETTINGS, folder / DATA
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not path.is_file():
-            data_path.write_text(data + "\n", encoding="ascii")
+            lines = [f"{line}\n" for line, _ in sources.values()]
+            data_path.write_text("".join(lines), encoding="ascii")
             settings.save(path)
             return
     except OSError as error:
@@ -173,13 +187,15 @@ def _claim(folder: Path, settings: TrainSettings, data: str) -> None:
             remedy="Repeat its command to go on with it, or choose another folder for --out. "
             "To build on its weights, name them with --start-from.",
         )
-    if not data_path.is_file() or data_path.read_text(encoding="ascii").strip() != data:
-        raise UsageError(
-            f"the images have changed since the run in {folder} began",
-            where=settings.data,
-            remedy="Choose another folder for --out; to build on its weights, name them with "
-            "--start-from.",
-        )
+    known = data_path.read_text(encoding="ascii").splitlines() if data_path.is_file() else []
+    for name, (line, where) in sources.items():
+        if line not in known and (name == "images" or len(known) > 1):
+            raise UsageError(
+                f"the {name} have changed since the run in {folder} began",
+                where=where,
+                remedy="Choose another folder for --out; to build on its weights, name them with "
+                "--start-from.",
+            )
 
 
 def _data(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 import threading
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from photos import make_photos, photo
 from PIL import Image
 
@@ -54,6 +57,42 @@ def test_16_bit_rgb_keeps_its_colours(tmp_path: Path) -> None:
     pixels = photo(20, 30, 3)
     cv2.imwrite(str(tmp_path / "a.png"), pixels[..., ::-1].astype(np.uint16) * 257)
     assert np.abs(read_image(tmp_path / "a.png").astype(int) - pixels).max() <= 1
+
+
+def deep_pixels() -> NDArray[np.uint16]:
+    """``(20, 30, 4)``: codes around those where rounding and cutting off differ."""
+    codes = np.random.default_rng(8).integers(0, 65536, (20, 30, 4)).astype(np.uint16)
+    codes[0, :4, 0] = (255, 128, 129, 65535)
+    return codes
+
+
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_16_bit_colours_are_rounded(tmp_path: Path, ending: str) -> None:
+    codes = deep_pixels()[..., :3]
+    cv2.imwrite(str(tmp_path / f"a.{ending}"), codes[..., ::-1])
+    read = read_image(tmp_path / f"a.{ending}")
+    assert (read == np.floor(codes / 257 + 0.5)).all()
+    assert read[0, :4, 0].tolist() == [1, 0, 1, 255]
+
+
+def test_16_bit_transparency_lies_on_black(tmp_path: Path) -> None:
+    codes = deep_pixels()
+    cv2.imwrite(str(tmp_path / "a.png"), codes[..., [2, 1, 0, 3]])
+    exact = codes[..., :3] / 257.0 * (codes[..., 3:] / 65535.0)
+    assert np.abs(read_image(tmp_path / "a.png") - exact).max() <= 1.5
+
+
+def test_16_bit_colours_are_turned_as_exif_says(tmp_path: Path) -> None:
+    codes = deep_pixels()[..., :3]
+    _, data = cv2.imencode(".png", codes[..., ::-1])
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    chunk = b"eXIf" + exif.tobytes().removeprefix(b"Exif\0\0")
+    header = bytes(data)[: 8 + 25]  # signature and IHDR
+    chunk = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (tmp_path / "a.png").write_bytes(header + chunk + bytes(data)[len(header) :])
+    expected = np.rot90(np.floor(codes / 257 + 0.5), -1)
+    assert (read_image(tmp_path / "a.png") == expected).all()
 
 
 def test_palette_becomes_its_colours(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from vsr.errors import DependencyError, InputError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
 
 __all__ = ["ENDINGS", "find_images", "read_image"]
 
@@ -75,7 +76,8 @@ def read_image(path: Path, *, shrink: bool = True) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
             lossy = image.format == "JPEG" or _is_lossy_webp(path)
-            rgb = _to_rgb(ImageOps.exif_transpose(image))
+            whole = _rounded(path, image) if _has_deep_colours(image) else image
+            rgb = _to_rgb(ImageOps.exif_transpose(whole))
     except (
         UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError,
     ) as error:  # fmt: skip
@@ -90,6 +92,32 @@ def read_image(path: Path, *, shrink: bool = True) -> NDArray[np.uint8]:
         size = (round(rgb.width / factor), round(rgb.height / factor))
         rgb = rgb.resize(size, Image.Resampling.BICUBIC)
     return np.asarray(rgb)
+
+
+def _has_deep_colours(image: ImageFile) -> bool:
+    """Whether Pillow would cut off the low byte of 16-bit colours; before it has decoded any."""
+    if image.mode not in ("RGB", "RGBA", "LA"):
+        return False
+    how = [tile[3] for tile in image.tile]  # a decoder's arguments, or the first of them alone
+    raw = [str(args[0] if isinstance(args, tuple) and args else args) for args in how]
+    return any(name.startswith(f"{image.mode};16") for name in raw)
+
+
+def _rounded(path: Path, image: Image) -> Image:
+    """Such an image with its colours rounded, and with its EXIF data."""
+    import cv2
+    from PIL import Image as Images
+
+    data = np.frombuffer(path.read_bytes(), np.uint8)
+    codes = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    if codes is None or codes.dtype != np.uint16 or codes.shape[2:] not in ((3,), (4,)):
+        raise ValueError("its 16-bit samples cannot be decoded")
+    order = [2, 1, 0, 3][: codes.shape[2]]
+    rounded = Images.fromarray(
+        ((codes[..., order].astype(np.uint32) + 128) // 257).astype(np.uint8)
+    )
+    rounded.info["exif"] = image.getexif().tobytes()
+    return rounded
 
 
 def _to_rgb(image: Image) -> Image:
