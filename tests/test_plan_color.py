@@ -8,6 +8,9 @@ import pytest
 from media_factory import HDR10, media, plan_for, video, why
 
 from vsr.errors import InputError, UsageError
+from vsr.media.codecs import CODECS
+from vsr.plan.color import result_tags
+from vsr.plan.notes import Notes
 from vsr.types import ChromaSite, Color, ColorRange, Matrix, Primaries, Transfer
 
 PQ = Color(Matrix.BT2020_NCL, Primaries.BT2020, Transfer.PQ, ColorRange.LIMITED)
@@ -56,6 +59,8 @@ def test_an_enlarged_untagged_sd_source_says_what_it_is() -> None:
         ({"fmt": "gray", "codec": "mjpeg"}, ColorRange.FULL),
         ({"fmt": "gray", "codec": "png"}, ColorRange.FULL),
         ({"fmt": "gbrp"}, ColorRange.FULL),
+        ({"fmt": "gbrp", "color": Color(Matrix.RGB, range=ColorRange.FULL)}, ColorRange.FULL),
+        ({"fmt": "gbrp", "color": Color(Matrix.RGB, range=ColorRange.LIMITED)}, ColorRange.LIMITED),
     ],
 )
 def test_range(facts: dict[str, Any], span: ColorRange) -> None:
@@ -95,7 +100,11 @@ def test_what_is_asked_for_beats_the_tags() -> None:
 
 
 @pytest.mark.parametrize(
-    "matrix", [Matrix.BT2020_CL, Matrix.ICTCP, Matrix.SMPTE2085, Matrix.CHROMA_DERIVED_NCL]
+    "matrix",
+    [
+        *(Matrix.BT2020_CL, Matrix.ICTCP, Matrix.SMPTE2085, Matrix.CHROMA_DERIVED_NCL),
+        *(Matrix.IPT_C2, Matrix.YCGCO_RE, Matrix.YCGCO_RO),
+    ],
 )
 def test_matrices_that_are_no_matrices_are_refused_with_a_way_out(matrix: Matrix) -> None:
     info = media(video(color=Color(matrix=matrix)))
@@ -110,6 +119,21 @@ def test_rgb_becomes_bt709_limited_in_yuv_codecs_and_stays_rgb_in_ffv1() -> None
     assert (tags.matrix, tags.range) == (Matrix.BT709, ColorRange.LIMITED)
     tags = plan_for(info, "o.mkv", codec="ffv1").encode.tags
     assert (tags.matrix, tags.range) == (Matrix.RGB, ColorRange.FULL)
+
+
+def test_limited_rgb_stays_so_where_the_codec_can_say_it() -> None:
+    info = media(video(fmt="gbrp", color=Color(Matrix.RGB, range=ColorRange.LIMITED)))
+    plan = plan_for(info, "o.mkv", codec="ffv1")
+    assert (plan.color.range, plan.encode.tags.range) == (ColorRange.LIMITED,) * 2
+    rgb = info.videos[0].format
+    for codec, span in (("hevc", ColorRange.LIMITED), ("vp9", ColorRange.FULL)):
+        tags = result_tags(plan.color, rgb, rgb, CODECS[codec], Notes())
+        assert (tags.matrix, tags.range) == (Matrix.RGB, span)
+    assert plan_for(info).encode.tags.matrix is Matrix.BT709
+    # Whether tagged or not, somebody may know better.
+    assert plan_for(info, range=ColorRange.FULL).color.range is ColorRange.FULL
+    asked = plan_for(media(video(fmt="gbrp")), "o.mkv", codec="ffv1", range=ColorRange.LIMITED)
+    assert (asked.color.range, asked.encode.tags.range) == (ColorRange.LIMITED,) * 2
 
 
 def test_prores_is_written_in_limited_range() -> None:

@@ -14,6 +14,9 @@ from synth import Subtitle, gradient_png, make_clip
 
 from vsr.errors import InputError
 from vsr.media.probe import probe
+from vsr.plan import Request
+from vsr.plan.color import decide_color
+from vsr.plan.notes import Notes
 from vsr.types import ChromaSite, Color, ColorRange, Matrix, Primaries, Transfer
 
 LINES = [
@@ -122,6 +125,25 @@ def test_colour_tags_as_they_are(tmp_path: Path) -> None:
     color = Color(Matrix.BT2020_NCL, Primaries.BT2020, Transfer.PQ, ColorRange.LIMITED)
     make_clip(tmp_path / "a.mp4", codec="libx265", pix_fmt="yuv420p10le", color=color)
     assert probe(str(tmp_path / "a.mp4")).videos[0].color == color
+
+
+@pytest.mark.parametrize(
+    ("matrix", "name"),
+    [
+        (Matrix.IPT_C2, "IPT-C2"),
+        (Matrix.YCGCO_RE, "YCgCo-Re"),
+        (Matrix.YCGCO_RO, "YCgCo-Ro"),
+    ],
+)
+def test_the_newest_matrices_are_not_taken_for_untagged(
+    tmp_path: Path, matrix: Matrix, name: str
+) -> None:
+    color = Color(matrix=matrix)
+    make_clip(tmp_path / "a.mkv", codec="ffv1", pix_fmt="yuv444p10le", color=color)
+    (video,) = probe(str(tmp_path / "a.mkv")).videos
+    assert video.color.matrix is matrix
+    with pytest.raises(InputError, match=f"colour matrix {name} is not supported"):
+        decide_color(video, Request(source="a.mkv"), Notes())
 
 
 def test_static_hdr_metadata(tmp_path: Path) -> None:

@@ -196,3 +196,40 @@ def test_alpha_of_prores_is_kept_without_being_asked_for(tmp_path: Path) -> None
     assert alpha.shape == (2 * height, 2 * width)
     assert (alpha[:, : width - 4] == 0).all()
     assert (alpha[:, width + 4 :] == 4095).all()
+
+
+@pytest.mark.parametrize("codec", ["ffv1", "hevc", "h264", "vp9"])
+def test_black_and_white_of_limited_rgb_stay_what_they_are(tmp_path: Path, codec: str) -> None:
+    """Codes 16 and 235, which a file tags as limited; one half of the picture each."""
+    codes = np.full((48, 64), 16, np.uint8)
+    codes[:, 32:] = 235
+    source, result = tmp_path / "a.mkv", tmp_path / "result.mkv"
+    with av.open(str(source), "w") as out:
+        stream = out.add_stream("libx264rgb", rate=25, options={"qp": "0"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "rgb24"
+        frame = av.VideoFrame.from_ndarray(np.stack([codes] * 3, axis=-1), format="rgb24")
+        for target in (stream.codec_context, frame):
+            target.colorspace, target.color_range = int(Matrix.RGB), int(ColorRange.LIMITED)
+        for index in range(3):
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    report = upscale(source, result, 2, model="bicubic", codec=codec)
+    assert report.given_up == ()
+    with av.open(str(result)) as container:
+        frames = list(container.decode(container.streams.video[0]))
+    assert len(frames) == 3
+    for frame in frames:
+        # Without a matrix of its own, the range's tag alone says what codes mean.
+        assert frame.color_range == ColorRange.LIMITED
+        assert (codec == "ffv1") == frame.format.is_rgb
+        luma = packed_blue(frame) if frame.format.is_rgb else planes_of(frame)[0]
+        assert np.abs(luma[:, :48] - 16.0).max() <= (0 if codec == "ffv1" else 2)
+        assert np.abs(luma[:, -48:] - 235.0).max() <= (0 if codec == "ffv1" else 2)
+
+
+def packed_blue(frame: av.VideoFrame) -> NDArray[np.float64]:
+    """The blue of ``bgr0``, which is what FFV1 gives for 8-bit RGB."""
+    assert frame.format.name == "bgr0"
+    rows = np.frombuffer(memoryview(frame.planes[0]), np.uint8).reshape(frame.height, -1)
+    return rows[:, : 4 * frame.width : 4].astype(np.float64)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipelines.reading import read_request
-from vsr.media.read.side_packets import SidePackets
+from vsr.media.demux.side_packets import SidePackets
 from vsr.media.segments.joined import JoinedVideo
 from vsr.media.segments.packet_file import PacketFile
 from vsr.media.write.writer import Writer, WriteResult
@@ -44,7 +44,8 @@ def join(
     with Writer(plan, scratch) as writer:
         video = JoinedVideo(writer.encoder, parts, plan.destination)
         writer.join(video)
-        with SidePackets(plan.source, read_request(plan).side_streams, start, stop) as side:
+        streams = read_request(plan).side_streams
+        with SidePackets(plan.source, plan.video.index, streams, start, stop) as side:
             for packet in video:
                 at = (packet.dts or 0) * video.time_base - plan.time_shift
                 for other in side.until(at):

@@ -57,6 +57,7 @@ def _frames(plan: Plan, segment: Segment) -> Generator[FrameBatch, None, ReadTal
         trim=Trim(start=segment.start, end=segment.end),
         side_streams=(),
         seek=segment.how == "seek",
+        steady=True,  # where times begin anew, segments are counted
         may_be_empty=True,
         every_frame=segment.every_frame,
     )

@@ -48,6 +48,9 @@ _LABELS = {
     Matrix.CHROMA_DERIVED_NCL: "chroma-derived",
     Matrix.CHROMA_DERIVED_CL: "chroma-derived constant luminance",
     Matrix.ICTCP: "ICtCp",
+    Matrix.IPT_C2: "IPT-C2",
+    Matrix.YCGCO_RE: "YCgCo-Re",
+    Matrix.YCGCO_RO: "YCgCo-Ro",
 }
 
 # One linear 3x3 matrix on non-linear R'G'B' each; the others mix in the transfer function or the
@@ -73,6 +76,8 @@ _CODEC_SITES = {
     "flv1": ChromaSite.CENTER,
     "dvvideo": ChromaSite.TOPLEFT,
 }
+# A VP9 stream says of RGB that it is full range, whatever it is told.
+_FULL_RGB_ONLY = {"vp9"}
 # Neither ProRes frames nor QuickTime's nclc colour tag have a place for the range.
 _LIMITED_ONLY = {"prores"}
 
@@ -94,11 +99,11 @@ def decide_color(video: VideoStreamInfo, request: Request, notes: Notes) -> Colo
 
     Raises:
         InputError: the samples are coded in a way that no 3x3 matrix undoes.
-        UsageError: a matrix or range was asked for and the source is RGB.
+        UsageError: a matrix was asked for and the source is RGB.
     """
-    if video.format.family == "rgb" and (request.matrix or request.range):
+    if video.format.family == "rgb" and request.matrix:
         raise UsageError(
-            f"the source is RGB ({video.native_format}): there is no matrix or range to override",
+            f"the source is RGB ({video.native_format}): there is no matrix to override",
             where=f"{request.source}: stream {video.index}",
         )
     matrix, matrix_why = _matrix(video, request)
@@ -138,10 +143,10 @@ def _matrix(video: VideoStreamInfo, request: Request) -> tuple[Matrix, str]:
 
 
 def _range(video: VideoStreamInfo, request: Request) -> tuple[ColorRange, str]:
-    if video.format.family == "rgb":
-        return ColorRange.FULL, f"{video.native_format} is RGB"
     if request.range is not None:
         return request.range, "asked for"
+    if video.format.family == "rgb" and video.color.range is not ColorRange.LIMITED:
+        return ColorRange.FULL, f"{video.native_format} is RGB"
     if video.color.range is not ColorRange.UNSPECIFIED:
         return video.color.range, "as tagged"
     if video.codec in _STILL_CODECS:
@@ -167,8 +172,9 @@ def result_tags(
     """How the result's samples are written and tagged.
 
     Matrix and range are always stated, because a result of 720 lines or more would otherwise be
-    taken for BT.709 whatever its source was. Primaries and transfer are the source's. Chroma is
-    written where decoders assume it when nothing is signalled: top left for BT.2020 HDR, else left.
+    taken for BT.709 whatever its source was. RGB keeps its range as RGB. Primaries and transfer are
+    the source's. Chroma is written where decoders assume it when nothing is signalled: top left for
+    BT.2020 HDR, else left.
 
     Args:
         source: how the source is read (a decision, not tags).
@@ -179,7 +185,8 @@ def result_tags(
     site = ChromaSite.TOPLEFT if topleft else ChromaSite.LEFT
     tags = replace(source, site=site)
     if written.family == "rgb":
-        return replace(tags, matrix=Matrix.RGB, range=ColorRange.FULL)
+        keeps = read.family == "rgb" and spec.codec not in _FULL_RGB_ONLY
+        return replace(tags, matrix=Matrix.RGB, range=source.range if keeps else ColorRange.FULL)
     if read.family == "rgb":
         wide = source.primaries == Primaries.BT2020
         matrix = Matrix.BT2020_NCL if wide else Matrix.BT709

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from fractions import Fraction
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ class Matrix(IntEnum):
     CHROMA_DERIVED_NCL = 12
     CHROMA_DERIVED_CL = 13
     ICTCP = 14
+    IPT_C2 = 15
+    YCGCO_RE = 16
+    YCGCO_RO = 17
 
 
 class Primaries(IntEnum):
@@ -372,8 +376,11 @@ class FrameBatch:
         """
         if self.ready is None:
             return
-        if self.planes[0].is_cuda:
-            torch.cuda.current_stream(self.planes[0].device).wait_event(self.ready)
+        plane = self.planes[0]
+        if plane.is_cuda:
+            # Loaded long since where there are such planes; a plan is made without it. The event's
+            # own wait() would take the stream of the current device, which may be another.
+            import_module("torch").cuda.current_stream(plane.device).wait_event(self.ready)
         else:
             self.ready.synchronize()
 

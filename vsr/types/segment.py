@@ -50,6 +50,8 @@ class ReadTally:
     gaps: int = 0
     gap_frames: int = 0
     scaled: int = 0
+    recolored: int = 0
+    miscolored: int = 0
     flagged: int = 0
     unflagged: int = 0
     end: int | None = None

@@ -13,7 +13,7 @@ from av.stream import Discard, Disposition
 from vsr.media.read.reader import ReadStats
 from vsr.types import VideoStreamInfo
 
-__all__ = ["count_gaps", "cut_short", "is_gap", "nominal_step", "odd_frames"]
+__all__ = ["count_gaps", "cut_short", "is_gap", "joined", "nominal_step", "odd_frames"]
 
 # Seconds by which files end before the end they announce without anything missing.
 _TOLERANCE = Fraction(1, 2)
@@ -21,6 +21,7 @@ _TOLERANCE = Fraction(1, 2)
 
 def odd_frames(stats: ReadStats, video: VideoStreamInfo) -> Iterator[str]:
     """What was odd about the frames that were read."""
+    yield from joined(stats.joins)
     if stats.invented_pts:
         yield f"{stats.invented_pts} frames had no timestamp and were spaced evenly."
     if stats.moved_pts:
@@ -39,8 +40,28 @@ def odd_frames(stats: ReadStats, video: VideoStreamInfo) -> Iterator[str]:
             f"{stats.scaled} frames had another size or format and were scaled to "
             f"{video.width}x{video.height} {video.format.name}."
         )
+    if stats.recolored:
+        yield (
+            f"{stats.recolored} frames are tagged with another colour matrix or range than the "
+            "first and were converted to its."
+        )
+    if stats.miscolored:
+        yield (
+            f"{stats.miscolored} frames are tagged with another transfer, other primaries or a "
+            "matrix that cannot be converted to the first frame's; they are taken for like it."
+        )
     if stats.unflagged and not stats.flagged:
         yield "No frame is flagged as interlaced; all were deinterlaced all the same."
+
+
+def joined(joins: int) -> Iterator[str]:
+    """What a file is whose timestamps begin anew at so many places."""
+    if joins:
+        places = "one place" if joins == 1 else f"{joins} places"
+        yield (
+            f"Timestamps begin anew at {places}, where recordings were joined; they go on without "
+            "a break in the result."
+        )
 
 
 def nominal_step(video: VideoStreamInfo) -> int | None:

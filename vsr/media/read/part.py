@@ -17,6 +17,7 @@ from av.stream import Discard
 
 from vsr.errors import InputError
 from vsr.media.av_errors import av_errors
+from vsr.media.demux.continuity import Continuity
 from vsr.media.read.reader import ReadRequest, ReadStats, open_reader
 from vsr.media.read.timestamps import DEEPEST_REORDER, frame_pts, has_packet_pts
 from vsr.media.source import open_source, video_stream
@@ -77,7 +78,8 @@ def locate(path: str, video: VideoStreamInfo, part: Part) -> Located | None:
         for other in container.streams:
             if other.index != stream.index:
                 other.discard = Discard.all
-        for packet in container.demux(stream):
+        continuity = Continuity(container, stream.index)
+        for packet in continuity.through(container.demux(stream)):
             pts = frame_pts(packet)
             if pts is None:
                 if packet.size and packet.pts is None:
@@ -91,7 +93,7 @@ def locate(path: str, video: VideoStreamInfo, part: Part) -> Located | None:
             # Frames that are shown before this one may still come, but not from further away.
             if len(found) > high + DEEPEST_REORDER:
                 break
-    if not found or _first_decoded(path, video.index) != found[0]:
+    if not found or continuity.joins or _first_decoded(path, video.index) != found[0]:
         return None
     _check(part, path, low, high, len(found), (found[-1] - found[0]) * video.time_base)
     return Located(low, tuple(found[low:high]))

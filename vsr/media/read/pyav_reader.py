@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from fractions import Fraction
 from types import TracebackType
@@ -16,11 +17,13 @@ from av.video.codeccontext import VideoCodecContext
 
 from vsr.errors import DecodeError, InputError
 from vsr.media.av_errors import map_av_error
+from vsr.media.demux.continuity import Continuity
+from vsr.media.demux.side_packets import SidePackets
+from vsr.media.demux.skip import skip_to
 from vsr.media.read.batching import Batcher
 from vsr.media.read.deinterlace import Deinterlacer
 from vsr.media.read.notes import cut_short
 from vsr.media.read.reader import ReadRequest, ReadStats
-from vsr.media.read.side_packets import SidePackets
 from vsr.media.read.storage import HostStorage, Storage
 from vsr.media.read.timestamps import frame_pts, has_packet_pts
 from vsr.media.source import open_source, video_stream
@@ -49,6 +52,9 @@ class PyAVReader:
         self._request = request
         self._stats = ReadStats(side_packets=dict.fromkeys(request.side_streams, 0))
         self._container: InputContainer | None = None
+        self._at_work = threading.RLock()  # held while the iteration uses the container
+        self._left = False
+        self._skip: int | None = None  # up to this timestamp, what is not needed is left out
         self._packets = 0  # video packets seen, discarded ones included
         self._missing = 0  # frames that packets promised and the decoder did not give
         self._last_end = Fraction(0)  # latest end of any packet seen, in seconds
@@ -79,8 +85,25 @@ class PyAVReader:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._container is not None:
-            self._container.close()
+        self._left = True
+        self._close()
+
+    def _close(self) -> None:
+        """Close the file, unless it is being read: FFmpeg would go on reading what is gone.
+
+        Then the iteration does it when it ends, which it does at its next packet.
+        """
+        if self._at_work.acquire(blocking=False):
+            try:
+                if self._container is not None:
+                    self._container.close()
+            finally:
+                self._at_work.release()
+
+    def _stay(self) -> None:
+        """Raise if the reader has been left, which another thread than the iteration's may do."""
+        if self._left:
+            raise RuntimeError("the reader was left before its iteration had ended")
 
     @property
     def _open_container(self) -> InputContainer:
@@ -107,6 +130,22 @@ class PyAVReader:
         return HostStorage(self._request, self._stats)
 
     def __iter__(self) -> Iterator[FrameBatch | SidePacket]:
+        items = self._items()
+        try:
+            while True:
+                with self._at_work:
+                    self._stay()
+                    item = next(items, None)
+                if item is None:
+                    return
+                yield item
+        finally:
+            with self._at_work:
+                items.close()
+            if self._left:
+                self._close()
+
+    def _items(self) -> Generator[FrameBatch | SidePacket, None, None]:
         batcher = Batcher(self._request, self._stats, self._time_base, self._storage())
         for event in self._part(batcher) if self._request.trim else self._whole():
             if isinstance(event, SidePacket):
@@ -126,7 +165,9 @@ class PyAVReader:
         trim = self._request.trim
         start = None if trim.start is None else trim.start * self._time_base
         end = None if trim.end is None else trim.end * self._time_base
-        with SidePackets(self._request.path, self._request.side_streams, start, end) as side:
+        path, video = self._request.path, self._stream.index
+        streams = self._request.side_streams
+        with SidePackets(path, video, streams, start, end, self._stay) as side:
             for frame in self._frames_from(trim.start):
                 if frame.pts is not None:
                     yield from side.until(frame.pts * self._time_base)
@@ -142,13 +183,11 @@ class PyAVReader:
         if start is not None and seekable:
             # bwdif looks at the frame before, so that must have been decoded too.
             wanted = start - 1 if self._request.deinterlace else start
-            for seconds in _BACK_OFFS:
+            joined = Continuity(self._open_container, self._stream.index).possible
+            for seconds in (None,) if joined and not self._request.steady else _BACK_OFFS:
                 self._stats.corrupt_packets = self._stats.concealed_frames = 0
                 try:
-                    target = wanted - round(seconds / self._time_base)
-                    self._open_container.seek(target, stream=self._stream, backward=True)
-                    # The container only knows of its own streams' decoders.
-                    self._decoder.flush_buffers()
+                    self._go_to(wanted, seconds)
                 except av.error.FFmpegError:
                     break
                 frames = self._frames()
@@ -157,8 +196,19 @@ class PyAVReader:
                     yield first
                     yield from frames
                     return
+            self._skip = None
             self._open()
         yield from self._frames()
+
+    def _go_to(self, wanted: int, seconds: int | None) -> None:
+        """Seek to ``seconds`` before ``wanted``; ``None``: skip what comes before, unread."""
+        if seconds is None:
+            self._skip = wanted
+            return
+        target = wanted - round(seconds / self._time_base)
+        self._open_container.seek(target, stream=self._stream, backward=True)
+        # The container only knows of its own streams' decoders.
+        self._decoder.flush_buffers()
 
     def _frames(self) -> Iterator[av.VideoFrame]:
         return cast("Iterator[av.VideoFrame]", self._frames_and_packets(frozenset()))
@@ -207,9 +257,12 @@ class PyAVReader:
         """
         container, stream, decoder = self._source("SLICE")
         with container:
-            with suppress(av.error.FFmpegError):  # what cannot seek is decoded from the beginning
-                container.seek(last, stream=stream, backward=True)
-            for packet in container.demux(stream):
+            continuity = Continuity(container, stream.index)
+            if not continuity.possible:
+                with suppress(av.error.FFmpegError):  # what cannot is decoded from the beginning
+                    container.seek(last, stream=stream, backward=True)
+            for packet in continuity.through(container.demux(stream)):
+                self._stay()
                 frames = self._decode(packet, decoder, after=last)
                 yield from (f for f in frames or () if f.pts is not None and f.pts > last)
 
@@ -229,15 +282,21 @@ class PyAVReader:
             if stream not in watched:
                 stream.discard = Discard.all
         failures = 0
+        continuity = Continuity(container, self._stream.index)
         while True:
             try:
-                for packet in container.demux(watched):
+                packets = continuity.through(container.demux(watched))
+                if self._skip is not None:
+                    packets = skip_to(packets, self._stream.index, self._skip)
+                for packet in packets:
+                    self._stay()
                     failures = 0
                     if packet.size and packet.pts is not None:
                         end = (packet.pts + (packet.duration or 0)) * packet.time_base
                         self._last_end = max(self._last_end, end)
                         if packet.stream_index == self._stream.index:
                             self._video_end = max(self._video_end, end)
+                    self._stats.joins = continuity.joins
                     yield packet
                 return
             except av.error.FFmpegError as error:

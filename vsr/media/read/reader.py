@@ -35,6 +35,8 @@ class ReadRequest:
             scale to ``video``'s size.
         side_streams: indices of the streams whose packets are wanted.
         seek: seek to where the part begins; else everything before it is decoded as well.
+        steady: the timestamps are known not to begin anew anywhere in the file. Where they might
+            (:mod:`vsr.media.demux.continuity`), a part is looked for packet by packet otherwise.
         may_be_empty: a part without a single frame is no error.
         every_frame: deinterlace frames that are not flagged as interlaced, too; ``None``: if the
             first frame read is not.
@@ -51,6 +53,7 @@ class ReadRequest:
     on_resize: Literal["error", "scale"] = "error"
     side_streams: tuple[int, ...] = ()
     seek: bool = True
+    steady: bool = False
     may_be_empty: bool = False
     every_frame: bool | None = None
     device: str = "cpu"
@@ -68,8 +71,11 @@ class ReadStats:
         moved_pts: frames whose timestamp was not after the previous one's, moved to one tick
             after it.
         largest_move: ticks by which one of them was moved at most.
+        joins: places where timestamps began anew and were moved to go on.
         gaps, gap_frames: places where timestamps jump, and about how many frames are missing there.
         scaled: frames that had another size or format and were scaled.
+        recolored: frames tagged with another matrix or range than the stream's, and converted.
+        miscolored: frames tagged with a matrix, primaries or a transfer that could not be.
         flagged, unflagged: frames to be deinterlaced that are flagged as interlaced, or are not.
         side_packets: packets given of each side stream.
         end: timestamp of the first frame behind the part, ``None`` if none was seen.
@@ -82,9 +88,12 @@ class ReadStats:
     invented_pts: int = 0
     moved_pts: int = 0
     largest_move: int = 0
+    joins: int = 0
     gaps: int = 0
     gap_frames: int = 0
     scaled: int = 0
+    recolored: int = 0
+    miscolored: int = 0
     flagged: int = 0
     unflagged: int = 0
     side_packets: dict[int, int] = field(default_factory=dict)

@@ -15,7 +15,8 @@ from av.container import InputContainer
 from av.stream import Discard, Stream
 
 from vsr.media.av_errors import av_errors
-from vsr.media.read.notes import cut_short
+from vsr.media.demux.continuity import Continuity
+from vsr.media.read.notes import cut_short, joined
 from vsr.media.read.timestamps import DEEPEST_REORDER, frame_pts, has_packet_pts
 from vsr.media.source import open_source, video_stream
 from vsr.types import Trim
@@ -56,9 +57,12 @@ def scan_frames(path: str, video_index: int, trim: Trim) -> FrameScan:
     scan = _Scan(trim)
     with open_source(path) as container, av_errors(path, "scan the file"):
         stream = video_stream(container, video_index)
-        whole = scan.read(container, stream)
-        problem = scan.problem(has_packet_pts(container))
-        notes = list(scan.shortfall(container, stream)) if whole and not trim else []
+        continuity = Continuity(container, stream.index)
+        whole = scan.read(container, stream, continuity)
+        problem = scan.problem(has_packet_pts(container), continuity.joins)
+        notes = list(joined(continuity.joins))
+        if whole and not trim:
+            notes += scan.shortfall(container, stream)
     return scan.part(problem, tuple(notes))
 
 
@@ -92,7 +96,9 @@ class _Scan:
         self._inside = self._behind = 0
         self._video_end = self._last_end = Fraction(0)
 
-    def read(self, container: InputContainer, stream: av.VideoStream) -> bool:
+    def read(
+        self, container: InputContainer, stream: av.VideoStream, continuity: Continuity
+    ) -> bool:
         """Read until nothing of the part can come any more; whether that is the file's end."""
         watched = [
             s
@@ -105,10 +111,11 @@ class _Scan:
         failures = 0
         while failures < _MOST_FAILURES:
             try:
-                for packet in container.demux(watched):
+                for packet in continuity.through(container.demux(watched)):
                     failures = 0
                     self._take(packet, packet.stream.index == stream.index)
-                    if self._behind > DEEPEST_REORDER:
+                    # Seeking may be misled by times that begin anew anywhere.
+                    if self._behind > DEEPEST_REORDER and not continuity.possible:
                         return False
                 return True
             except av.error.FFmpegError:
@@ -140,10 +147,12 @@ class _Scan:
             self._inside += 1
             self._behind = max(0, self._inside - trim.frames)
 
-    def problem(self, by_pts: bool) -> str:
+    def problem(self, by_pts: bool, joins: int) -> str:
         """Why frames cannot be sought."""
         if not by_pts:
             return "the container stores no presentation times"
+        if joins:
+            return "timestamps begin anew in the middle of the file"
         if self._untimed:
             return f"{self._untimed} packets have no presentation time"
         if self._damaged:

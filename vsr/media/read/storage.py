@@ -7,15 +7,15 @@ from typing import Any, Protocol
 
 import av
 import torch
-from av.video.reformatter import ColorRange as SwsRange
 from av.video.reformatter import Interpolation
 
 from vsr.errors import InputError
+from vsr.media.color.change import FrameColors, Reading
 from vsr.media.read.reader import ReadRequest, ReadStats
 from vsr.media.read.repack import Repack, native_range, repack_for
-from vsr.types import ColorRange
+from vsr.types import Color, ColorRange, Matrix, PixelFormat
 
-__all__ = ["HostStorage", "Storage", "empty_planes", "other_picture"]
+__all__ = ["HostStorage", "Storage", "empty_planes", "note_color", "other_picture"]
 
 
 class Storage(Protocol):
@@ -47,14 +47,27 @@ def empty_planes(
 ) -> tuple[torch.Tensor, ...]:
     """Uninitialised planes for a whole batch, ``(batch, H_p, W_p)`` each."""
     video = request.video
+    return _planes(video.format, request.batch, video.width, video.height, device)
+
+
+def _planes(
+    fmt: PixelFormat, count: int, width: int, height: int, device: str | torch.device
+) -> tuple[torch.Tensor, ...]:
     return tuple(
         torch.empty(
-            (request.batch, *video.format.plane_size(i, video.width, video.height)),
-            dtype=torch.uint8 if video.format.bits <= 8 else torch.uint16,
+            (count, *fmt.plane_size(i, width, height)),
+            dtype=torch.uint8 if fmt.bits <= 8 else torch.uint16,
             device=device,
         )
-        for i in range(video.format.planes)
+        for i in range(fmt.planes)
     )
+
+
+def note_color(reading: Reading, stats: ReadStats) -> bool:
+    """Count a frame whose colour tags differ from the stream's; whether it must be converted."""
+    stats.recolored += reading.differs
+    stats.miscolored += reading.lost
+    return reading.differs
 
 
 def other_picture(
@@ -75,7 +88,7 @@ class HostStorage:
 
     def __init__(self, request: ReadRequest, stats: ReadStats) -> None:
         self._request, self._stats = request, stats
-        self._color = request.color or request.video.color
+        self._colors = FrameColors(request.video, request.color or request.video.color)
         self._repacks: dict[str, Repack | None] = {}
         self._planes: tuple[torch.Tensor, ...] = ()
 
@@ -83,18 +96,27 @@ class HostStorage:
         """Copy a frame into place ``at`` of the batch; see :class:`Storage`."""
         video = self._request.video
         repack = self._repack(frame)
-        if (
-            repack is None
-            or repack.format != video.format
-            or native_range(repack.native) != native_range(video.native_format)
-            or (frame.width, frame.height) != (video.width, video.height)
-        ):
-            frame = self._conform(frame, place)
-            repack = self._repack(frame)
-            assert repack is not None  # noqa: S101 - a planar format
+        fmt = video.format if repack is None else repack.format
+        reading = self._colors.of(frame, fmt, native_range(frame.format.name))
+        size = (frame.width, frame.height)
+        if repack is None or fmt != video.format or size != (video.width, video.height):
+            if self._request.on_resize == "error":
+                raise other_picture(self._request, size, frame.format.name, place)
+            self._stats.scaled += 1
+            if repack is None or size != (video.width, video.height):
+                frame = self._scaled(frame, repack, reading.color)
+                repack = self._repack(frame)
+                assert repack is not None  # noqa: S101 - a planar format
         if not self._planes:
             self._planes = empty_planes(self._request)
-        repack(frame, [plane[at].numpy() for plane in self._planes])
+        into = [plane[at] for plane in self._planes]
+        if not note_color(reading, self._stats) and fmt == video.format:
+            repack(frame, [plane.numpy() for plane in into])
+            return
+        own = _planes(fmt, 1, video.width, video.height, "cpu")
+        repack(frame, [plane[0].numpy() for plane in own])
+        for plane, samples in zip(into, self._colors.convert(own, fmt, reading), strict=True):
+            plane.copy_(samples[0])
 
     def take(self, count: int) -> tuple[tuple[torch.Tensor, ...], None]:
         """The planes of the first ``count`` frames, ready now."""
@@ -107,23 +129,26 @@ class HostStorage:
             self._repacks[name] = repack_for(name)
         return self._repacks[name]
 
-    def _conform(self, frame: av.VideoFrame, place: Callable[[], str]) -> av.VideoFrame:
-        """The frame in the size and format of the stream's beginning."""
+    def _scaled(self, frame: av.VideoFrame, repack: Repack | None, color: Color) -> av.VideoFrame:
+        """The frame in the size of the stream's beginning and a planar format.
+
+        That is its own one, so that swscale has no colours to convert; where there is none, because
+        nothing here reads its samples, it is the stream's, and what they mean then is ``color``.
+        """
         video = self._request.video
-        if self._request.on_resize == "error":
-            size = (frame.width, frame.height)
-            raise other_picture(self._request, size, frame.format.name, place)
-        self._stats.scaled += 1
-        # yuvj* say their range by name, so that planar names alone would make swscale convert it.
-        wanted = self._color.range or ColorRange.LIMITED
-        own = native_range(frame.format.name) or ColorRange(frame.color_range) or wanted
-        result = frame.reformat(
+        name, span, matrix = video.format.name, color.range, None
+        if repack is not None:
+            # yuvj* say their range by name, so that planar names alone would make it convert.
+            name, span = repack.format.name, native_range(repack.native) or ColorRange.LIMITED
+        elif video.format.family != "rgb":
+            # One of swscale's numbers stands for both lines of BT.601.
+            matrix = int(Matrix.BT470BG if color.matrix is Matrix.SMPTE170M else color.matrix)
+        return frame.reformat(
             width=video.width,
             height=video.height,
-            format=video.format.name,
+            format=name,
+            dst_colorspace=matrix,
             interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND,
-            src_color_range=SwsRange(int(own)),
-            dst_color_range=SwsRange(int(wanted)),
+            src_color_range=int(span),
+            dst_color_range=int(span),
         )
-        result.pts, result.time_base = frame.pts, frame.time_base
-        return result

@@ -13,6 +13,7 @@ from av.stream import Discard
 
 from vsr.errors import InputError
 from vsr.media.av_errors import av_errors
+from vsr.media.demux.continuity import Continuity
 from vsr.media.source import open_source, video_stream
 from vsr.types import Trim
 
@@ -146,7 +147,8 @@ def _timestamps(container: InputContainer, stream: av.VideoStream) -> Iterator[i
         if other.index != stream.index:
             other.discard = Discard.all
     decoded = not has_packet_pts(container)
-    for packet in container.demux(stream):
+    packets = Continuity(container, stream.index).through(container.demux(stream))
+    for packet in packets:
         if not decoded:
             pts = frame_pts(packet)
             if pts is not None:

@@ -19,10 +19,10 @@ from typing import Any, ClassVar, Self
 import torch
 
 from vsr.errors import DecodeError, InputError
+from vsr.media.demux.side_packets import SidePackets
 from vsr.media.read.batching import Batcher
 from vsr.media.read.gpu.upsampled import planes_from_rgb, planes_from_ycbcr
 from vsr.media.read.reader import ReadRequest, ReadStats
-from vsr.media.read.side_packets import SidePackets
 from vsr.media.read.storage import empty_planes, other_picture
 from vsr.media.read.timestamps import shown_times
 from vsr.types import ColorRange, FrameBatch, SidePacket
@@ -58,6 +58,7 @@ class DaliReader:
     def __init__(self, request: ReadRequest) -> None:
         self._request = request
         self._stats = ReadStats(side_packets=dict.fromkeys(request.side_streams, 0))
+        self._left = False
 
     @property
     def stats(self) -> ReadStats:
@@ -105,7 +106,11 @@ class DaliReader:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        pass  # DALI's pipeline ends with the iteration
+        self._left = True  # DALI's pipeline ends with the iteration, wherever that runs
+
+    def _stay(self) -> None:
+        if self._left:
+            raise RuntimeError("the reader was left before its iteration had ended")
 
     def __iter__(self) -> Iterator[FrameBatch | SidePacket]:
         request, stats, tick = self._request, self._stats, self._time_base
@@ -113,7 +118,8 @@ class DaliReader:
         trim = request.trim
         start = None if trim.start is None else trim.start * tick
         end = None if trim.end is None else trim.end * tick
-        with SidePackets(request.path, request.side_streams, start, end) as side:
+        path, video = request.path, request.video.index
+        with SidePackets(path, video, request.side_streams, start, end, self._stay) as side:
             for frame in self._frames():
                 yield from self._counted(side.until(frame.pts * tick))
                 yield from batcher.add(frame)
@@ -135,6 +141,7 @@ class DaliReader:
         """All frames of the file, each checked to be the one that its packet announced."""
         at = 0
         for pictures, numbers, seconds in self._sequences():
+            self._stay()
             for picture, number, time in zip(pictures, numbers, seconds, strict=True):
                 if at == len(self._times):
                     if number == at:

@@ -23,11 +23,13 @@ from torch.utils.dlpack import from_dlpack
 
 from vsr.errors import BackendError, DecodeError
 from vsr.media.av_errors import av_errors
+from vsr.media.color.change import FrameColors
 from vsr.media.read.gpu.semi_planar import unpack_semi_planar
 from vsr.media.read.pyav_reader import PyAVReader
-from vsr.media.read.reader import ReadRequest
-from vsr.media.read.storage import Storage, empty_planes, other_picture
+from vsr.media.read.reader import ReadRequest, ReadStats
+from vsr.media.read.storage import Storage, empty_planes, note_color, other_picture
 from vsr.media.source import open_source, video_stream
+from vsr.types import ColorRange
 
 __all__ = ["DeviceStorage", "NvdecReader"]
 
@@ -118,7 +120,7 @@ class NvdecReader(PyAVReader):
         return frames
 
     def _storage(self) -> Storage:
-        return DeviceStorage(self._request)
+        return DeviceStorage(self._request, self._stats)
 
 
 class DeviceStorage:
@@ -128,8 +130,9 @@ class DeviceStorage:
     where NVDEC's is too; nothing waits but who reads the batch.
     """
 
-    def __init__(self, request: ReadRequest) -> None:
-        self._request = request
+    def __init__(self, request: ReadRequest, stats: ReadStats) -> None:
+        self._request, self._stats = request, stats
+        self._colors = FrameColors(request.video, request.color or request.video.color)
         self._device = torch.device(request.device)
         self._planes: tuple[torch.Tensor, ...] = ()
 
@@ -147,6 +150,12 @@ class DeviceStorage:
         if not self._planes:
             self._planes = empty_planes(self._request, self._device)
         unpack_semi_planar(luma, chroma, [plane[at] for plane in self._planes], bits)
+        reading = self._colors.of(frame, video.format, ColorRange.UNSPECIFIED)
+        if note_color(reading, self._stats):
+            own = [plane[at : at + 1] for plane in self._planes]
+            converted = self._colors.convert(own, video.format, reading)
+            for plane, samples in zip(own, converted, strict=True):
+                plane.copy_(samples)
 
     def take(self, count: int) -> tuple[tuple[torch.Tensor, ...], Any]:
         """The planes of the first ``count`` frames, and the event that says they are filled."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -13,6 +13,7 @@ from av.stream import Disposition, Stream
 
 from vsr.errors import DecodeError
 from vsr.media.av_errors import map_av_error
+from vsr.media.demux.continuity import Continuity
 from vsr.media.source import open_source
 from vsr.types import SidePacket
 
@@ -39,19 +40,29 @@ class SidePackets:
     """
 
     def __init__(
-        self, path: str, streams: Sequence[int], start: Fraction | None, end: Fraction | None
+        self,
+        path: str,
+        video: int,
+        streams: Sequence[int],
+        start: Fraction | None,
+        end: Fraction | None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         """Open the file.
 
         Args:
             path: the file.
+            video: index of the stream whose times all others' follow.
             streams: indices of the wanted streams.
             start: seconds on the file's clock (pts times time base), ``None``: the beginning.
             end: seconds on the file's clock, exclusive, ``None``: the end of the file.
+            check: called at every packet; what it raises ends the reading, however far the span is.
         """
-        self._path, self._start, self._end = path, start, end
+        self._path, self._start, self._end, self._check = path, start, end, check
         self._container = open_source(path)
         self._streams = [self._container.streams[index] for index in streams]
+        self._continuity = Continuity(self._container, video)
+        self._unwanted = video if self._continuity.possible and video not in streams else None
         # Without streams, PyAV would demux all of them.
         self._packets = self._span() if self._streams else iter(())
         self._next = next(self._packets, None)
@@ -113,11 +124,16 @@ class SidePackets:
     def _demuxed(self) -> Iterator[AnyPacket]:
         """Packets of the streams; damaged places, which the video's reader counts, are passed."""
         failures = 0
+        watched = list(self._streams)
+        if self._unwanted is not None:
+            watched.append(self._container.streams[self._unwanted])
         while True:
             try:
-                for packet in self._container.demux(self._streams):
+                for packet in self._continuity.through(self._container.demux(watched)):
+                    self._check()
                     failures = 0
-                    yield packet
+                    if packet.stream.index != self._unwanted:
+                        yield packet
                 return
             except av.error.FFmpegError as error:
                 failures += 1
