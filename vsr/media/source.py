@@ -25,6 +25,9 @@ _NOT_VIDEO = {"tty": "it is a text file", "bin": "it is not a media file"}
 # FFmpeg's own prefix for files; what follows it is a path, whatever is in it.
 _FILE = "file:"
 
+# AV_CODEC_FLAG_UNALIGNED.
+_UNALIGNED = 1 << 0
+
 # What gives its bytes once, and to whoever comes first.
 _ONCE = (stat.S_ISFIFO, stat.S_ISCHR, stat.S_ISSOCK)
 _PIPE = "pipes cannot be read: a file is looked at before it is read through"
@@ -97,6 +100,11 @@ def open_source(path: str, hwaccel: HWAccel | None = None) -> InputContainer:
         raise InputError(
             f"{_NOT_VIDEO[container.format.name]}, not a video", where=path, remedy="Name a video."
         )
+    for stream in container.streams.video:
+        if stream.codec_context is not None:
+            # Else decoders leave columns in the picture that the bitstream cuts off on its left,
+            # where what remains would not begin at an aligned address.
+            stream.codec_context.flags |= _UNALIGNED
     return container
 
 
