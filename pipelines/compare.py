@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pipelines.compare_files import ComparedFile, FileFacts, open_files
-from pipelines.report import new_files, render_page, save
+from pipelines.report import check_results, new_files, render_page, save
 from vsr import __version__
 from vsr.errors import UsageError
 from vsr.media.png import encode_png
@@ -123,13 +123,14 @@ def compare(
     if page is None and still is None:
         page = str(Path(paths[0]).with_name(f"{Path(paths[0]).stem}_compare.html"))
     results = [Path(path) for path in (page, still) if path is not None]
+    check_results(results, paths)
     files = open_files(paths)
     chosen = _choose(files[0].line, at, frames or (1 if page is None else 8))
     size = _largest(files)
     if crop is not None:
         _check_crop(crop, size)
     notes = _notes(files, size, enlarge, crop)
-    with new_files(results, overwrite=overwrite, sources=paths) as temporary:
+    with new_files(results, overwrite=overwrite) as temporary:
         pictures = [
             [_picture(file, index, size, enlarge, crop) for file in files] for index in chosen
         ]

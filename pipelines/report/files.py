@@ -11,7 +11,7 @@ from vsr.errors import OutputError, UsageError
 from vsr.media.av_errors import av_errors
 from vsr.media.write.atomic import AtomicFile
 
-__all__ = ["new_files", "save", "utf8"]
+__all__ = ["check_results", "new_files", "save", "utf8"]
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def new_files(
         OutputError: a file would replace a source; or as for
             :class:`vsr.media.write.atomic.AtomicFile`.
     """
-    _check(paths, sources)
+    check_results(paths, sources)
     files: list[AtomicFile] = []
     named: list[Path] = []
     try:
@@ -55,7 +55,12 @@ def new_files(
                 path.unlink(missing_ok=True)
 
 
-def _check(paths: Sequence[Path], sources: Sequence[str]) -> None:
+def check_results(paths: Sequence[Path], sources: Sequence[str]) -> None:
+    """Whether files may have these names, as :func:`new_files` looks for itself.
+
+    Raises:
+        UsageError: a name is there twice. OutputError: a file would replace a source.
+    """
     real = [os.path.realpath(path) for path in paths]
     for i, path in enumerate(paths):
         if real[i] in real[:i]:
