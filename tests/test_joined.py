@@ -166,3 +166,15 @@ def test_a_recording_with_its_sound_far_behind(part: Path, tmp_path: Path) -> No
     move = FRAMES * STEP
     own = [packet.pts for packet in sound]
     assert [packet.pts for packet in side] == own + [time + move for time in own]
+
+
+def test_sound_from_before_time_zero_is_not_a_day_late(tmp_path: Path) -> None:
+    """Its first packet has a time just below 2**33 ticks."""
+    path = make_clip(tmp_path / "long.ts", frames=300, audio="aac").path
+    with av.open(str(path)) as container:
+        raw = [packet.pts for packet in container.demux(audio=0) if packet.size]
+    assert raw[0] > 1 << 32 > raw[1]
+    _, side, _ = read(path)
+    times = [packet.pts for packet in side]
+    assert times == [raw[0] - (1 << 33), *raw[1:]]
+    assert times == sorted(times)

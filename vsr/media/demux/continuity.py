@@ -33,6 +33,8 @@ _FALL = Fraction(1, 2)
 # Streams are interleaved less far apart than this. Only such packets tell where a stream is that
 # has had none around the place itself.
 _APART = Fraction(2)
+# After so long the clock of these formats begins at zero again (ISO/IEC 13818-1, 2.4.3.7).
+_TURN = Fraction(1 << 33, 90_000)
 # So many packets of other streams may come before the first of the video's next part.
 _MOST_HELD = 4000
 
@@ -72,6 +74,7 @@ class Continuity:
         self._video = video
         self._moves = [Fraction(0)]  # of each part, in seconds
         self._last: int | None = None  # decoding time as the file has it, in ticks
+        self._raw: Fraction | None = None  # the same in seconds
         self._step = 1
         self._latest = 0  # the latest presentation time as moved, in ticks
         self._now = Fraction(0)  # the video's decoding time as moved, in seconds
@@ -110,7 +113,7 @@ class Continuity:
             self._begin(packet, dts)
         elif self._last is not None and dts > self._last:
             self._step = dts - self._last
-        self._last = dts
+        self._last, self._raw = dts, dts * base
         move = round(self._moves[-1] / base)
         _move(packet, move)
         self._now = (dts + move) * base
@@ -129,7 +132,7 @@ class Continuity:
     def _take(self, packet: _P) -> Iterator[_P]:
         """Move a packet of another stream, or hold it back."""
         lane = self._others.setdefault(packet.stream.index, _Lane())
-        at = _time(packet)
+        at = self._unwrapped(packet)
         if lane.held or (at is not None and self._is_ahead(lane, at)):
             lane.held.append(packet)
             if len(lane.held) >= _MOST_HELD:  # the video does not follow: times of its own
@@ -141,6 +144,20 @@ class Continuity:
             self._choose(lane, at)
             lane.last = at
         yield self._moved(packet, lane)
+
+    def _unwrapped(self, packet: AnyPacket) -> Fraction | None:
+        """Decoding time in seconds, as the file has it, but on the video's side of a wrap.
+
+        Sound that begins a little before time zero has times just below 2**33 there. FFmpeg
+        unwraps each stream by itself, and takes those for a day after the pictures.
+        """
+        at = _time(packet)
+        if at is not None and self._raw is not None:
+            turns = round((at - self._raw) / _TURN)
+            if turns:
+                _move(packet, -round(turns * _TURN / packet.time_base))
+                at -= turns * _TURN
+        return at
 
     def _is_ahead(self, lane: _Lane, at: Fraction) -> bool:
         """Whether the stream has begun a part that the video has not."""
