@@ -141,6 +141,16 @@ def test_subtitles_stay_off_where_others_are_on(tmp_path: Path) -> None:
     assert ["default" in text.dispositions for text in texts] == [False, True]
 
 
+def test_subtitles_stay_off_where_only_those_left_behind_were_on(tmp_path: Path) -> None:
+    source, out = _source(tmp_path / "in.mkv", {4: Disposition.default}), tmp_path / "out.mp4"
+    plan = write_plan(source, out)
+    *others, last = plan.streams
+    assert last.stream.dispositions == ("default",)
+    run(replace(plan, streams=(*others, replace(last, action="drop"))))
+    (text,) = probe(str(out)).of_kind("subtitle")
+    assert "default" not in text.dispositions
+
+
 def _told(box: str, *marks: str, kind: Any = "audio", codec: str = "aac") -> list[str]:
     main, notes = video(), Notes()
     info = media(main, stream(1, kind, codec, dispositions=marks))

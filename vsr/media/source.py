@@ -16,6 +16,7 @@ from av.container import InputContainer
 
 from vsr.errors import InputError
 from vsr.media.av_errors import map_av_error
+from vsr.media.ebml import elements
 
 __all__ = ["ffmpeg_name", "is_cropped", "open_source", "read_through", "video_stream"]
 
@@ -141,19 +142,8 @@ def is_cropped(stream: av.VideoStream) -> bool:
         return False
     data = file.getvalue()
     for master in _TO_PICTURE:
-        data = next((content for name, content in _elements(data) if name == master), b"")
-    return any(name in _CROPS and any(content) for name, content in _elements(data))
-
-
-def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Identifiers and contents of the EBML elements (RFC 8794) that FFmpeg wrote."""
-    at = 0
-    while at < len(data):
-        wide = 9 - data[at].bit_length()
-        begin = at + wide + 9 - data[at + wide].bit_length()
-        size = int.from_bytes(data[at + wide : begin]) - (1 << 7 * (begin - at - wide))
-        yield int.from_bytes(data[at : at + wide]), data[begin : begin + size]
-        at = begin + size
+        data = next((content for name, content in elements(data) if name == master), b"")
+    return any(name in _CROPS and any(content) for name, content in elements(data))
 
 
 def _check_file(path: str) -> None:

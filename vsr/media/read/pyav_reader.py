@@ -258,10 +258,13 @@ class PyAVReader:
         container, stream, decoder = self._source("SLICE")
         with container:
             continuity = Continuity(container, stream.index)
-            if not continuity.possible:
+            packets = continuity.through(container.demux(stream))
+            if continuity.possible:
+                packets = skip_to(packets, stream.index, last)
+            else:
                 with suppress(av.error.FFmpegError):  # what cannot is decoded from the beginning
                     container.seek(last, stream=stream, backward=True)
-            for packet in continuity.through(container.demux(stream)):
+            for packet in packets:
                 self._stay()
                 frames = self._decode(packet, decoder, after=last)
                 yield from (f for f in frames or () if f.pts is not None and f.pts > last)

@@ -319,8 +319,8 @@ class Writer:
         return AudioLane(output, stream, action, plan.time_shift)
 
     def _shown_texts(self) -> bool:
-        """Whether some of the source's subtitles are on by default."""
-        streams = (action.stream for action in self._plan.streams)
+        """Whether some of the result's subtitles are to be on by default."""
+        streams = (lane.action.stream for lane in self._lanes.values())
         return any(s.kind == "subtitle" and "default" in s.dispositions for s in streams)
 
     def _muxer_options(self) -> dict[str, str]:
