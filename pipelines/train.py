@@ -25,6 +25,7 @@ from vsr.training.data.store import (
     hold_out,
     prepare,
 )
+from vsr.training.graph import step_recorder
 from vsr.training.learner import Learner
 from vsr.training.loop import Loop, Outcome, Stepped, Validated
 from vsr.training.recipe import recipe_for
@@ -99,6 +100,7 @@ def train(
     *,
     device: str = "auto",
     store: str | Path | None = None,
+    cuda_graphs: bool = True,
     command: str = "",
     on_event: Listener | None = None,
 ) -> TrainReport:
@@ -109,6 +111,7 @@ def train(
         out: folder of the run; created if it is missing. A run that is in it goes on.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         store: folder for prepared images, to share them between runs; in ``out`` by default.
+        cuda_graphs: on a GPU the kernels of a step are recorded once and launched as one.
         command: the command line, for the weights' metadata.
         on_event: called with what happens, from the calling thread.
 
@@ -131,7 +134,7 @@ def train(
     training, pairs = _data(settings, images, stores, tell)
     torch.manual_seed(settings.seed)
     net = recipe.build(settings.model, settings.scale, start)
-    learner = Learner(net, recipe, settings, where)
+    learner = Learner(net, recipe, settings, where, step_recorder(where) if cuda_graphs else None)
     recipe.arrange(learner.net, where, compiled=settings.compiled)
     weights = folder / f"{settings.model}_x{settings.scale}.safetensors"
     with Batches(

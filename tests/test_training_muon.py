@@ -15,7 +15,7 @@ from vsr.models.fdiwn_recipe import parameter_groups
 from vsr.training.flat import FlatParameters
 from vsr.training.muon import Muon, is_matrix, orthogonal, split
 
-FINE = torch.zeros(())
+FINE, RATE = torch.zeros(()), torch.tensor(0.01)
 SIDES = st.integers(8, 40)
 
 
@@ -54,23 +54,23 @@ def test_zeros_stay_zeros() -> None:
 
 def test_a_step_is_as_long_for_any_gradient() -> None:
     values = torch.zeros(2, 24, 108)
-    Muon([(values, random(1, 2, 24, 108) * 1e-4)]).step(0.01, FINE)
+    Muon([(values, random(1, 2, 24, 108) * 1e-4)]).step(RATE, FINE)
     assert values.square().mean().sqrt() == pytest.approx(0.01 * 0.4, rel=0.2)
 
 
 def test_a_step_goes_against_the_gradient() -> None:
     values, gradients = torch.zeros(1, 8, 20), random(2, 1, 8, 20)
-    Muon([(values, gradients)]).step(0.01, FINE)
+    Muon([(values, gradients)]).step(RATE, FINE)
     assert (values * gradients).sum() < 0
 
 
 def test_broken_gradients_change_nothing() -> None:
     values, gradients = random(3, 1, 8, 9), random(4, 1, 8, 9)
     muon = Muon([(values, gradients)])
-    muon.step(0.01, FINE)
+    muon.step(RATE, FINE)
     before, momenta = values.clone(), [m.clone() for m in muon.state_dict()["momenta"]]
     gradients[0, 0, 0] = torch.nan
-    muon.step(0.01, torch.ones(()))
+    muon.step(RATE, torch.ones(()))
     assert torch.equal(values, before)
     assert torch.equal(muon.state_dict()["momenta"][0], momenta[0])
 
@@ -81,7 +81,7 @@ def test_goes_on_bit_for_bit() -> None:
         muon = Muon([(values, gradients)])
         for step in range(4):
             gradients.copy_(random(step, 2, 8, 9))
-            muon.step(0.01, FINE)
+            muon.step(RATE, FINE)
             if restart and step == 1:
                 state: Any = muon.state_dict()
                 muon = Muon([(values, gradients)])

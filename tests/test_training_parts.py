@@ -19,7 +19,7 @@ from vsr.errors import InputError, ModelError, UsageError
 from vsr.models.bicubic import Bicubic
 from vsr.models.fdiwn import Fdiwn
 from vsr.models.fdiwn_recipe import build, parameter_groups
-from vsr.training.average import MovingAverage
+from vsr.training.average import MovingAverage, share_of_step
 from vsr.training.clipping import UsualNorm
 from vsr.training.flat import FlatParameters
 from vsr.training.recipe import recipe_for
@@ -63,10 +63,11 @@ def test_steps_within_a_time() -> None:
 
 def test_average_follows_its_definition() -> None:
     values = torch.zeros(1)
-    average = MovingAverage(values, 0.6)
+    average = MovingAverage(values)
     expected = 0.0
     for step, value in enumerate((1.0, -2.0, 3.0, 5.0, 8.0, 0.5, 7.0, 7.0, 1.0, 2.0, 3.0, 4.0)):
-        average.update(torch.tensor([value], requires_grad=True), step)
+        share = torch.tensor(share_of_step(step, 0.6))
+        average.update(torch.tensor([value], requires_grad=True), share)
         decay = min(0.6, (step + 1) / (step + 10))
         expected = decay * expected + (1 - decay) * value
         assert values.item() == pytest.approx(expected, rel=1e-5)

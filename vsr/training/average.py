@@ -5,29 +5,29 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["MovingAverage"]
+__all__ = ["MovingAverage", "share_of_step"]
 
 
 class MovingAverage:
     """Exponential moving average of the parameters (Polyak and Juditsky, 1992).
 
-    The decay rises from 0.1 to ``decay``, so that the first steps' weights are soon forgotten:
-    ``min(decay, (step + 1) / (step + 10))``.
-
     Args:
         values: parameters before the first step, ``(n,)``; they become the average, in place.
-        decay: of the long run.
     """
 
-    def __init__(self, values: Tensor, decay: float) -> None:
+    def __init__(self, values: Tensor) -> None:
         self._values = values
-        self._decay = decay
-
-    def decay(self, step: int) -> float:
-        """The decay of a step, counted from 0."""
-        return min(self._decay, (step + 1) / (step + 10))
 
     @torch.no_grad()
-    def update(self, values: Tensor, step: int) -> None:
-        """Move towards ``values``, the parameters after ``step``."""
-        self._values.lerp_(values, 1 - self.decay(step))
+    def update(self, values: Tensor, share: Tensor) -> None:
+        """Move towards ``values``, the parameters after a step, by its :func:`share_of_step`."""
+        self._values.lerp_(values, share)
+
+
+def share_of_step(step: int, decay: float) -> float:
+    """What the parameters after ``step``, counted from 0, are of the average: 1 less its decay.
+
+    The decay rises from 0.1 to ``decay``, so that the first steps' weights are soon forgotten:
+    ``min(decay, (step + 1) / (step + 10))``.
+    """
+    return 1 - min(decay, (step + 1) / (step + 10))

@@ -19,7 +19,7 @@ class UsualNorm:
 
     A fixed limit would depend on loss, scale and network: the loss is in codes, and its gradients
     differ by orders of magnitude between them. All values stay on the device, so that no step
-    waits for one.
+    waits for one, and where they are, so that a step can be a CUDA graph.
 
     Args:
         times: the limit in usual norms; 0 never clips.
@@ -46,8 +46,8 @@ class UsualNorm:
         tamed = torch.minimum(norm, _OUTLIER * self._usual)
         moved = torch.where(self._count > 0, _DECAY * self._usual + (1 - _DECAY) * tamed, norm)
         finite = torch.isfinite(norm)
-        self._usual = torch.where(finite, moved, self._usual)
-        self._count = self._count + finite
+        self._usual.copy_(torch.where(finite, moved, self._usual))
+        self._count.add_(finite)
 
     def state_dict(self) -> dict[str, Tensor]:
         """What a later process needs to go on."""
@@ -55,5 +55,5 @@ class UsualNorm:
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Go on from there."""
-        device = self._usual.device
-        self._usual, self._count = state["usual"].to(device), state["count"].to(device)
+        self._usual.copy_(state["usual"])
+        self._count.copy_(state["count"])

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vsr.training.average import MovingAverage
+from vsr.training.average import MovingAverage, share_of_step
 from vsr.training.clipping import UsualNorm
 from vsr.training.flat import FlatParameters
+from vsr.training.graph import StepGraph, StepRecorder
 from vsr.training.losses import LOSSES
 from vsr.training.muon import Muon, split
 from vsr.training.recipe import Recipe
@@ -25,16 +27,23 @@ class Learner:
     Attributes:
         net: what is trained. averaged: the same network with the moving average, for evaluation.
         step: steps taken.
+        notes: what a person should know.
 
     Args:
         net: the network as it is before the first step.
         recipe: how it is trained.
         settings: the run's.
         device: where.
+        recorder: records a step, to replay it from then on; ``None``: each is launched anew.
     """
 
     def __init__(
-        self, net: nn.Module, recipe: Recipe, settings: TrainSettings, device: torch.device
+        self,
+        net: nn.Module,
+        recipe: Recipe,
+        settings: TrainSettings,
+        device: torch.device,
+        recorder: StepRecorder | None = None,
     ) -> None:
         self.settings, self.device = settings, device
         if device.type == "cuda":
@@ -49,21 +58,30 @@ class Learner:
         self.muon = Muon(by_muon[0].stacks()) if by_muon else None
         matrices, of_average = _groups(self.averaged, recipe, settings)
         self._averages = [
-            MovingAverage(FlatParameters(parameters).values.detach(), settings.average)
+            MovingAverage(FlatParameters(parameters).values.detach())
             for parameters in [*(group["params"] for group in of_average), matrices]
             if parameters
         ]
         self.usual = UsualNorm(settings.clip, device)
         self.step = 0
         self._skipped = torch.zeros((), device=device)
+        # What differs between steps is on the device, where a graph of a step finds it.
+        self._rate, self._share = (torch.zeros((), device=device) for _ in range(2))
+        self._rates = [torch.zeros((), device=device) for _ in groups]
         kind = torch.optim.AdamW if settings.optimiser == "adamw" else torch.optim.Adam
         self.optimiser: torch.optim.Optimizer = kind(
-            [g | {"params": [part.values]} for g, part in zip(groups, by_adam, strict=True)],
-            lr=settings.rate,
+            [
+                group | {"params": [part.values], "lr": rate}
+                for group, part, rate in zip(groups, by_adam, self._rates, strict=True)
+            ],
             betas=(0.9, 0.99),
             weight_decay=settings.weight_decay,
             fused=True,
+            capturable=device.type == "cuda",
         )
+        self.notes: list[str] = []
+        self._recorder = recorder
+        self._take = self._new_take()
 
     def update(self, lr: Tensor, hr: Tensor, rate: float) -> Tensor:
         """One step.
@@ -75,8 +93,22 @@ class Learner:
         Returns:
             The loss, codes or dB, a scalar on the device.
         """
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate * group["share"]
+        self._rate.fill_(rate)
+        for group, scaled in zip(self.optimiser.param_groups, self._rates, strict=True):
+            scaled.fill_(rate * group["share"])
+        self._share.fill_(share_of_step(self.step, self.settings.average))
+        loss = self._take(lr, hr)
+        self.step += 1
+        return loss
+
+    def _new_take(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """What takes a step: a graph of it if there is a recorder, but none recorded so far."""
+        if self._recorder is None:
+            return self._work
+        return StepGraph(self._work, self._recorder, self.notes, self._drop_gradients)
+
+    def _work(self, lr: Tensor, hr: Tensor) -> Tensor:
+        """A step, all that differs between steps being in tensors; the loss."""
         half = self.settings.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             sr = self.net(lr.contiguous(memory_format=torch.channels_last))
@@ -92,13 +124,15 @@ class Learner:
         self.optimiser.found_inf = broken  # type: ignore[attr-defined]
         self.optimiser.step()
         if self.muon is not None:
-            self.muon.step(rate, broken)
+            self.muon.step(self._rate, broken)
         self.usual.note(norm)
         self._skipped += broken
         for average, part in zip(self._averages, self._parts, strict=True):
-            average.update(part.values, self.step)
-        self.step += 1
+            average.update(part.values, self._share)
         return loss.detach()
+
+    def _drop_gradients(self) -> None:
+        self.net.zero_grad(set_to_none=True)
 
     @property
     def skipped(self) -> int:
@@ -126,7 +160,11 @@ class Learner:
             self.muon.load_state_dict(state["muon"])
         self.usual.load_state_dict(state["usual"])
         self.step = state["step"]
-        self._skipped = state["skipped"].to(self.device)
+        self._skipped.copy_(state["skipped"])
+        # The optimiser has taken the loaded rates, and its state is elsewhere than before.
+        for group, rate in zip(self.optimiser.param_groups, self._rates, strict=True):
+            group["lr"], group["capturable"] = rate, self.device.type == "cuda"
+        self._take = self._new_take()
 
 
 def _groups(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vsr.models.weights import save_weights
 from vsr.training.data.crops import Batches
+from vsr.training.graph import WARM_UP
 from vsr.training.learner import Learner
 from vsr.training.records import Log, LogRow, load_checkpoint, plot, save_checkpoint
 from vsr.training.schedule import DEFAULT_STEPS, Schedule, steps_within
@@ -24,8 +25,9 @@ __all__ = ["CHECKPOINT", "LOG", "Loop", "Outcome", "Stepped", "Validated"]
 CHECKPOINT, LOG, CURVES = "checkpoint.pt", "log.csv", "curves.png"
 #: Steps to a line of the log.
 _LOG_EVERY = 10
-#: A run with a time budget is measured on so many steps, after so many that compile and warm up.
-_WARM_STEPS, _MEASURED_STEPS = 3, 7
+#: A run with a time budget is measured on so many steps, after so many that compile,
+#: warm up and record.
+_WARM_STEPS, _MEASURED_STEPS = WARM_UP + 1, 6
 #: The schedule is fitted anew if the steps left would be wrong by more than this share.
 _TOLERANCE = 0.05
 
@@ -285,7 +287,7 @@ class Loop:
             step_ms=1000 * sum(self._took) / lines,
             waiting=self._waited / lines,
             skipped=self.learner.skipped,
-            notes=tuple(note for note in notes if note),
+            notes=tuple(note for note in [*self.learner.notes, *notes] if note),
         )
 
 

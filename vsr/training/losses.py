@@ -47,7 +47,9 @@ def psnr(sr: Tensor, hr: Tensor) -> Tensor:
         ``10 log10(1 + error)``, a scalar, at least 0.
     """
     difference = sr - hr
-    luma = (difference * difference.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(1)
+    # No tensor of the three: it would be copied to the device at each step, and waited for.
+    red, green, blue = (k * c for k, c in zip(_LUMA, difference.unbind(1), strict=True))
+    luma = red + green + blue
     error = luma.square().mean((1, 2)) + _COLOUR * difference.square().mean((1, 2, 3))
     return 10 * torch.log10(error + _ENOUGH).mean()
 

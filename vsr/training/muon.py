@@ -69,14 +69,14 @@ class Muon:
         self._momenta = [torch.zeros_like(gradients) for _, gradients in stacks]
 
     @torch.no_grad()
-    def step(self, rate: float, broken: Tensor) -> None:
-        """One step; none where ``broken``, a scalar, is 1 instead of 0."""
+    def step(self, rate: Tensor, broken: Tensor) -> None:
+        """One step at a learning rate; none where ``broken`` is 1, not 0. Both are scalars."""
         share = (1 - _MOMENTUM) * (1 - broken)
         for (values, gradients), momentum in zip(self._stacks, self._momenta, strict=True):
             clean = gradients.nan_to_num(0, 0, 0)
             momentum.lerp_(clean, share)
             step = orthogonal(clean.lerp(momentum, _MOMENTUM))
-            values.sub_(step * (rate * _STEP * max(values.shape[1:]) ** 0.5 * (1 - broken)))
+            values.sub_(step * (rate * (1 - broken) * (_STEP * max(values.shape[1:]) ** 0.5)))
 
     def state_dict(self) -> dict[str, Any]:
         """What a later process needs to go on."""

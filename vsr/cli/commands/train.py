@@ -137,6 +137,10 @@ def _option(section: str, *names: str, **settings: Any) -> Callable[[F], F]:
     help="auto: on a GPU, and on a CPU that has no C++ of its own for the trunk, for runs of 500 "
     "steps or 10 minutes and more, where there is a C++ compiler.",
 )  # fmt: skip
+@_option(
+    _MACHINE, "--cuda-graphs/--no-cuda-graphs", default=True,
+    help="On a GPU, launch a step's kernels as one.  [default: yes]",
+)  # fmt: skip
 @json_option("One JSON object per line on stdout instead of bar and report.")
 def train(
     out: str,
@@ -144,6 +148,7 @@ def train(
     device: str,
     precision: str,
     compiled: str,
+    cuda_graphs: bool,
     as_json: bool,
     **wishes: Any,
 ) -> None:
@@ -164,7 +169,9 @@ def train(
     wishes["scale"], wishes["steps"] = int(wishes["scale"]), wishes["steps"] or 0
     settings: TrainSettings = settle(device, precision, compiled, **wishes)
     command = shlex.join(["vsr", *sys.argv[1:]])
-    rest: dict[str, Any] = {"device": device, "store": store, "command": command}
+    rest: dict[str, Any] = {
+        "device": device, "store": store, "cuda_graphs": cuda_graphs, "command": command,
+    }  # fmt: skip
     if as_json:
         report = run(settings, out, on_event=json_listener(), **rest)
         echo_json({"event": "report", "report": report})
