@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vsr.engine.distinct import Border, Distinct
+from vsr.engine.distinct import Border, Distinct, _repeats, _repeats_on_device
 from vsr.engine.fitting import Fitting
 from vsr.engine.upscaler import Upscaler
 from vsr.errors import OutOfMemoryError
@@ -67,6 +67,37 @@ def test_a_repeated_frame_is_inferred_once() -> None:
     assert network.calls == [[5, 6], [7, 5]]
     assert distinct.repeated == 3
     assert all(len(item) <= 2 for item in result if isinstance(item, FrameBatch))
+
+
+@given(st.lists(st.sampled_from([0, 1, 512, 513]), min_size=1, max_size=9), st.integers(0, 8))
+def test_a_device_finds_the_same_repeats(values: list[int], before: int) -> None:
+    """Planes of two sizes and 16 bits; each value is a picture of its two digits."""
+    before = min(before, len(values) - 1)
+    low, high = (
+        torch.tensor([v >> at & 0x1FF for v in values], dtype=torch.int32).to(torch.uint16)
+        for at in (0, 9)
+    )
+    luma = low.view(-1, 1, 1).expand(-1, 4, 6).contiguous()
+    luma[:, 3, 5] = high
+    planes = (luma, luma[:, ::2, ::2].contiguous())
+    whole = replace(batch([0] * len(values)), planes=planes)
+
+    def part(begin: int, end: int) -> FrameBatch:
+        return replace(
+            whole,
+            planes=tuple(plane[begin:end] for plane in whole.planes),
+            **{name: getattr(whole, name)[begin:end] for name in ("pts", "durations")},
+        )
+
+    last = part(before - 1, before) if before else None
+    rest = part(before, len(values))
+    found = _repeats(last, rest)
+    assert found == _repeats_on_device(last, rest)
+    expected = [i > 0 and values[i] == values[i - 1] for i in range(len(values))]
+    assert found == expected[before:]
+    # A frame of another size is another frame.
+    other = replace(rest, planes=tuple(plane[:, :1, :2].contiguous() for plane in rest.planes))
+    assert not _repeats_on_device(last, other)[0]
 
 
 def test_nothing_crosses_a_border() -> None:

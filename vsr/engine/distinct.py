@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import torch
 
@@ -76,8 +77,9 @@ class Distinct:
         counted = 0
         for item in items:
             if isinstance(item, FrameBatch):
-                for index in range(len(item)):
-                    yield from self._take(_frame(item, index))
+                # The newest distinct frame equals the last one, whether or not it is that one.
+                for index, repeated in enumerate(_repeats(self._newest, item)):
+                    yield from self._take(_frame(item, index), repeated=repeated)
             elif isinstance(item, Border):
                 yield from self._release()
                 self._newest = self._result = None
@@ -90,9 +92,9 @@ class Distinct:
                 yield item
         yield from self._release()
 
-    def _take(self, frame: FrameBatch) -> Iterator[FrameBatch | SidePacket]:
+    def _take(self, frame: FrameBatch, *, repeated: bool) -> Iterator[FrameBatch | SidePacket]:
         held = self._held
-        if self._newest is not None and _same(self._newest, frame):
+        if repeated:
             self.repeated += 1
         else:
             if len(held.frames) == self._size:
@@ -172,6 +174,33 @@ def _frame(batch: FrameBatch, index: int) -> FrameBatch:
         durations=batch.durations[index : index + 1],
         first_index=batch.first_index + index,
     )
+
+
+def _repeats(last: FrameBatch | None, batch: FrameBatch) -> list[bool]:
+    """Whether each frame equals the one before it; before the first there is ``last``."""
+    if batch.planes[0].device.type != "cpu":
+        return _repeats_on_device(last, batch)
+    frames = [_frame(batch, index) for index in range(len(batch))]
+    first = last is not None and _same(last, frames[0])
+    return [first, *(_same(a, b) for a, b in pairwise(frames))]
+
+
+def _repeats_on_device(last: FrameBatch | None, batch: FrameBatch) -> list[bool]:
+    """The same, waiting for the device once a batch, not for each frame."""
+    batch.wait()
+    planes = [_signed(plane) for plane in batch.planes]
+    same = torch.ones(len(batch), dtype=torch.bool, device=planes[0].device)
+    comparable = last is not None and _sizes(last) == _sizes(batch)
+    for number, plane in enumerate(planes):
+        same[1:] &= (plane[1:] == plane[:-1]).flatten(1).all(1)
+        if last is not None and comparable:
+            same[:1] &= (plane[:1] == _signed(last.planes[number])).flatten(1).all(1)
+    first, *others = same.tolist()
+    return [comparable and first, *others]
+
+
+def _sizes(batch: FrameBatch) -> list[torch.Size]:
+    return [plane.shape[1:] for plane in batch.planes]
 
 
 def _same(one: FrameBatch, other: FrameBatch) -> bool:
