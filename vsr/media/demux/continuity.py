@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from av.container import InputContainer
 from av.format import Flags
 
+from vsr.media.demux.outliers import Outliers
+
 if TYPE_CHECKING:
     import av
 
@@ -67,10 +69,12 @@ class Continuity:
 
     Attributes:
         possible: whether it is of a format whose files can be joined.
+        outliers: packets whose times were damaged.
     """
 
     def __init__(self, container: InputContainer, video: int) -> None:
         self.possible = bool(container.format.flags & _DISCONTINUOUS)
+        self.outliers = Outliers()
         self._video = video
         self._moves = [Fraction(0)]  # of each part, in seconds
         self._last: int | None = None  # decoding time as the file has it, in ticks
@@ -85,12 +89,17 @@ class Continuity:
         """At how many places times began anew, so far."""
         return len(self._moves) - 1
 
+    @property
+    def steady(self) -> bool:
+        """Whether all times so far are those that the file has."""
+        return not self.joins and not self.outliers.mended
+
     def through(self, packets: Iterable[_P]) -> Iterator[_P]:
         """The packets, moved; those of other streams may come a little later than in the file."""
         if not self.possible:
             yield from packets
             return
-        for packet in packets:
+        for packet in self.outliers.through(packets):
             if packet.stream.index != self._video:
                 yield from self._take(packet)
                 continue

@@ -21,7 +21,7 @@ _TOLERANCE = Fraction(1, 2)
 
 def odd_frames(stats: ReadStats, video: VideoStreamInfo) -> Iterator[str]:
     """What was odd about the frames that were read."""
-    yield from joined(stats.joins)
+    yield from joined(stats.joins, stats.outliers)
     if stats.invented_pts:
         yield f"{stats.invented_pts} frames had no timestamp and were spaced evenly."
     if stats.moved_pts:
@@ -54,8 +54,13 @@ def odd_frames(stats: ReadStats, video: VideoStreamInfo) -> Iterator[str]:
         yield "No frame is flagged as interlaced; all were deinterlaced all the same."
 
 
-def joined(joins: int) -> Iterator[str]:
-    """What a file is whose timestamps begin anew at so many places."""
+def joined(joins: int, outliers: int) -> Iterator[str]:
+    """What a file is whose timestamps begin anew at so many places, or are damaged."""
+    if outliers:
+        packets = (
+            "One packet has a timestamp" if outliers == 1 else f"{outliers} packets have timestamps"
+        )
+        yield f"{packets} far from those before and behind, and got one between them."
     if joins:
         places = "one place" if joins == 1 else f"{joins} places"
         yield (

@@ -93,7 +93,7 @@ def locate(path: str, video: VideoStreamInfo, part: Part) -> Located | None:
             # Frames that are shown before this one may still come, but not from further away.
             if len(found) > high + DEEPEST_REORDER:
                 break
-    if not found or continuity.joins or _first_decoded(path, video.index) != found[0]:
+    if not found or not continuity.steady or _first_decoded(path, video.index) != found[0]:
         return None
     _check(part, path, low, high, len(found), (found[-1] - found[0]) * video.time_base)
     return Located(low, tuple(found[low:high]))

@@ -300,6 +300,7 @@ class PyAVReader:
                         if packet.stream_index == self._stream.index:
                             self._video_end = max(self._video_end, end)
                     self._stats.joins = continuity.joins
+                    self._stats.outliers = continuity.outliers.mended
                     yield packet
                 return
             except av.error.FFmpegError as error:

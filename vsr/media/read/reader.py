@@ -72,6 +72,7 @@ class ReadStats:
             after it.
         largest_move: ticks by which one of them was moved at most.
         joins: places where timestamps began anew and were moved to go on.
+        outliers: packets with damaged timestamps, which got some between their neighbours'.
         gaps, gap_frames: places where timestamps jump, and about how many frames are missing there.
         scaled: frames that had another size or format and were scaled.
         recolored: frames tagged with another matrix or range than the stream's, and converted.
@@ -89,6 +90,7 @@ class ReadStats:
     moved_pts: int = 0
     largest_move: int = 0
     joins: int = 0
+    outliers: int = 0
     gaps: int = 0
     gap_frames: int = 0
     scaled: int = 0

@@ -59,8 +59,8 @@ def scan_frames(path: str, video_index: int, trim: Trim) -> FrameScan:
         stream = video_stream(container, video_index)
         continuity = Continuity(container, stream.index)
         whole = scan.read(container, stream, continuity)
-        problem = scan.problem(has_packet_pts(container), continuity.joins)
-        notes = list(joined(continuity.joins))
+        problem = scan.problem(has_packet_pts(container), continuity)
+        notes = list(joined(continuity.joins, continuity.outliers.mended))
         if whole and not trim:
             notes += scan.shortfall(container, stream)
     return scan.part(problem, tuple(notes))
@@ -147,12 +147,14 @@ class _Scan:
             self._inside += 1
             self._behind = max(0, self._inside - trim.frames)
 
-    def problem(self, by_pts: bool, joins: int) -> str:
+    def problem(self, by_pts: bool, continuity: Continuity) -> str:
         """Why frames cannot be sought."""
         if not by_pts:
             return "the container stores no presentation times"
-        if joins:
+        if continuity.joins:
             return "timestamps begin anew in the middle of the file"
+        if not continuity.steady:
+            return "timestamps are damaged"
         if self._untimed:
             return f"{self._untimed} packets have no presentation time"
         if self._damaged:
