@@ -18,6 +18,7 @@ from av.stream import Disposition, Stream
 
 from vsr.errors import InputError
 from vsr.media.av_errors import map_av_error
+from vsr.media.demux.depth import demuxed
 from vsr.media.read.repack import native_range, repack_for
 from vsr.media.read.timestamps import DEEPEST_REORDER, frame_pts, has_packet_pts
 from vsr.media.side_data import side_data
@@ -134,7 +135,7 @@ class _Prober:
         packets = size = 0
         waiting = {v.index for v in videos}
         try:
-            for packet in self.container.demux():
+            for packet in demuxed(self.container, self.container.streams):
                 packets, size = packets + 1, size + packet.size
                 sample = samples.get(packet.stream_index)
                 if sample is not None and packet.size:

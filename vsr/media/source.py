@@ -16,6 +16,7 @@ from av.container import InputContainer
 
 from vsr.errors import InputError
 from vsr.media.av_errors import map_av_error
+from vsr.media.demux.depth import open_options
 from vsr.media.ebml import elements
 
 __all__ = ["ffmpeg_name", "is_cropped", "open_source", "read_through", "video_stream"]
@@ -86,6 +87,13 @@ def open_source(path: str, hwaccel: HWAccel | None = None) -> InputContainer:
         # Tags in an unknown encoding must not make a file unreadable.
         file = ffmpeg_name(path) if opener is None else opener()
         container = av.open(file, "r", metadata_errors="replace", hwaccel=hwaccel)
+        if opener is None and "://" not in path:
+            options = open_options(path, ffmpeg_name(path), container)
+            if options:
+                container.close()
+                container = av.open(
+                    file, "r", metadata_errors="replace", hwaccel=hwaccel, options=options
+                )
     except (av.error.FFmpegError, OSError) as error:
         if isinstance(error, av.error.InvalidDataError) and _lacks_moov(path):
             raise InputError(

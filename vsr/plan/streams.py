@@ -144,6 +144,9 @@ def _cover(stream: StreamInfo, container: ContainerSpec, notes: Notes, hint: str
 
 def _audio(stream: StreamInfo, container: ContainerSpec, notes: Notes, hint: str) -> StreamAction:
     known = stream.codec != "unknown"
+    if known and not (stream.sample_rate and stream.channels):
+        why = "nothing that was seen of it tells its sample rate and channels"
+        return _drop(stream, notes, why)
     if known and (container.audio is None or stream.codec in container.audio):
         if not unplaced(stream, container):
             _say_places(stream, container, notes)

@@ -14,6 +14,7 @@ from av.stream import Disposition, Stream
 from vsr.errors import DecodeError
 from vsr.media.av_errors import map_av_error
 from vsr.media.demux.continuity import Continuity
+from vsr.media.demux.depth import demuxed
 from vsr.media.source import open_source
 from vsr.types import SidePacket
 
@@ -129,7 +130,7 @@ class SidePackets:
             watched.append(self._container.streams[self._unwanted])
         while True:
             try:
-                for packet in self._continuity.through(self._container.demux(watched)):
+                for packet in self._continuity.through(demuxed(self._container, watched)):
                     self._check()
                     failures = 0
                     if packet.stream.index != self._unwanted:

@@ -10,6 +10,7 @@ import av
 from av.container import InputContainer
 from av.stream import Discard, Disposition
 
+from vsr.media.demux.depth import later_streams
 from vsr.media.read.reader import ReadStats
 from vsr.types import VideoStreamInfo
 
@@ -106,6 +107,9 @@ def cut_short(
         video_end: seconds at which the last of them ends.
         last_end: seconds at which the last packet of any stream ends.
     """
+    if late := later_streams(container):
+        streams = "One stream begins" if late == 1 else f"{late} streams begin"
+        yield f"{streams} further into the file than it was looked into, and stayed behind."
     time_base = stream.time_base or Fraction(1, av.time_base)
     announced = _end(stream.start_time, stream.duration, time_base)
     # Edit lists hide packets, so their number alone does not mean that the file is cut short.

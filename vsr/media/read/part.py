@@ -18,6 +18,7 @@ from av.stream import Discard
 from vsr.errors import InputError
 from vsr.media.av_errors import av_errors
 from vsr.media.demux.continuity import Continuity
+from vsr.media.demux.depth import demuxed
 from vsr.media.read.reader import ReadRequest, ReadStats, open_reader
 from vsr.media.read.timestamps import DEEPEST_REORDER, frame_pts, has_packet_pts
 from vsr.media.source import open_source, video_stream
@@ -79,7 +80,7 @@ def locate(path: str, video: VideoStreamInfo, part: Part) -> Located | None:
             if other.index != stream.index:
                 other.discard = Discard.all
         continuity = Continuity(container, stream.index)
-        for packet in continuity.through(container.demux(stream)):
+        for packet in continuity.through(demuxed(container, [stream])):
             pts = frame_pts(packet)
             if pts is None:
                 if packet.size and packet.pts is None:

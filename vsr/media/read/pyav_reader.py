@@ -18,6 +18,7 @@ from av.video.codeccontext import VideoCodecContext
 from vsr.errors import DecodeError, InputError
 from vsr.media.av_errors import map_av_error
 from vsr.media.demux.continuity import Continuity
+from vsr.media.demux.depth import demuxed
 from vsr.media.demux.side_packets import SidePackets
 from vsr.media.demux.skip import skip_to
 from vsr.media.read.batching import Batcher
@@ -258,7 +259,7 @@ class PyAVReader:
         container, stream, decoder = self._source("SLICE")
         with container:
             continuity = Continuity(container, stream.index)
-            packets = continuity.through(container.demux(stream))
+            packets = continuity.through(demuxed(container, [stream]))
             if continuity.possible:
                 packets = skip_to(packets, stream.index, last)
             else:
@@ -288,7 +289,7 @@ class PyAVReader:
         continuity = Continuity(container, self._stream.index)
         while True:
             try:
-                packets = continuity.through(container.demux(watched))
+                packets = continuity.through(demuxed(container, watched))
                 if self._skip is not None:
                     packets = skip_to(packets, self._stream.index, self._skip)
                 for packet in packets:

@@ -16,6 +16,7 @@ from av.stream import Discard, Stream
 
 from vsr.media.av_errors import av_errors
 from vsr.media.demux.continuity import Continuity
+from vsr.media.demux.depth import demuxed
 from vsr.media.read.notes import cut_short, joined
 from vsr.media.read.timestamps import DEEPEST_REORDER, frame_pts, has_packet_pts
 from vsr.media.source import open_source, video_stream
@@ -76,7 +77,7 @@ def first_is_interlaced(path: str, video_index: int, start: int | None) -> bool:
         stream = video_stream(container, video_index)
         if start is not None and has_packet_pts(container):
             container.seek(start, stream=stream, backward=True)
-        for packet in container.demux(stream):
+        for packet in demuxed(container, [stream]):
             try:
                 frames = packet.decode()
             except av.error.FFmpegError:  # the reader counts it; here the first good one matters
@@ -111,7 +112,7 @@ class _Scan:
         failures = 0
         while failures < _MOST_FAILURES:
             try:
-                for packet in continuity.through(container.demux(watched)):
+                for packet in continuity.through(demuxed(container, watched)):
                     failures = 0
                     self._take(packet, packet.stream.index == stream.index)
                     # Seeking may be misled by times that begin anew anywhere.

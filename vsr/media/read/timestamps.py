@@ -14,6 +14,7 @@ from av.stream import Discard
 from vsr.errors import InputError
 from vsr.media.av_errors import av_errors
 from vsr.media.demux.continuity import Continuity
+from vsr.media.demux.depth import demuxed
 from vsr.media.source import open_source, video_stream
 from vsr.types import Trim
 
@@ -147,7 +148,7 @@ def _timestamps(container: InputContainer, stream: av.VideoStream) -> Iterator[i
         if other.index != stream.index:
             other.discard = Discard.all
     decoded = not has_packet_pts(container)
-    packets = Continuity(container, stream.index).through(container.demux(stream))
+    packets = Continuity(container, stream.index).through(demuxed(container, [stream]))
     for packet in packets:
         if not decoded:
             pts = frame_pts(packet)
