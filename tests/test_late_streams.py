@@ -17,6 +17,7 @@ from vsr.media.demux import depth
 from vsr.media.demux.depth import demuxed, later_streams
 from vsr.media.probe import probe
 from vsr.media.source import open_source
+from vsr.media.write.template import dvd_subtitle_template
 
 RATE, SAMPLES = 48000, 1152
 
@@ -157,3 +158,56 @@ def test_an_error_of_its_own_is_not_swallowed(tmp_path: Path) -> None:
 
     with av.open(str(path)) as container, pytest.raises(IndexError):
         list(demuxed(Broken(container), []))  # type: ignore[arg-type]
+
+
+def dvd(path: Path, size: tuple[int, int], first: int) -> Path:
+    """A program stream with DVD subtitles, of which the first is at frame ``first``."""
+    # Size of the packet and place of its commands, four bytes of picture, and the commands: show
+    # it, colours, contrast, place, where the fields are; then none, and the end.
+    commands = bytes.fromhex("0000 0008 01 03 3210 04 fff0 05 000001 000001 06 0004 0006 ff")
+    packet = (8 + len(commands)).to_bytes(2, "big") + b"\0\x08" + b"\x40\x40\x40\x40" + commands
+    with (
+        dvd_subtitle_template(b"palette: 000000\n") as template,
+        av.open(str(path), "w", format="vob") as out,
+    ):
+        video = out.add_stream("mpeg2video", rate=25)
+        video.width, video.height, video.pix_fmt = *size, "yuv420p"
+        lines = out.add_stream_from_template(template, opaque=True)
+        for index in range(first + 30):
+            picture = np.full((size[1], size[0], 3), index % 256, np.uint8)
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            out.mux(video.encode(frame))
+            if index in (first, first + 10):
+                line = av.Packet(packet)
+                line.stream, line.time_base = lines, Fraction(1, 25)
+                line.pts = line.dts = index
+                line.duration = 5
+                out.mux(line)
+        out.mux(video.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("size", "first", "canvas"), [((32, 48), 240, b"32x48"), ((32, 480), 5, b"720x480")]
+)
+def test_dvd_subtitles_say_what_picture_they_are_in(
+    tmp_path: Path, size: tuple[int, int], first: int, canvas: bytes
+) -> None:
+    path = dvd(tmp_path / "a.vob", size, first)
+    report = vsr.upscale(str(path), str(tmp_path / "out.mkv"), model="bicubic", device="cpu")
+    assert report.frames_out == first + 30
+    with av.open(str(tmp_path / "out.mkv")) as container:
+        context = container.streams.subtitles[0].codec_context
+        assert context.name == "dvdsub"
+        assert b"size: " + canvas + b"\n" in (context.extradata or b"")
+        packets = [p for p in container.demux(subtitles=0) if p.size]
+    with av.open(str(path), options={"probesize": "100000000"}) as container:
+        own = [p for p in container.demux(subtitles=0) if p.size]
+    assert len(packets) == 2
+    assert [bytes(p) for p in packets] == [bytes(p) for p in own]
+    # What says so already is left as it is.
+    again = str(tmp_path / "again.mkv")
+    vsr.upscale(str(tmp_path / "out.mkv"), again, model="bicubic", device="cpu")
+    with av.open(again) as container:
+        assert container.streams.subtitles[0].codec_context.extradata == context.extradata

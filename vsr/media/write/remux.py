@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
@@ -13,8 +13,15 @@ from av.stream import AttachmentStream, Disposition, Stream
 
 from vsr.errors import OutputError
 from vsr.media.write.tags import describe_stream
-from vsr.media.write.template import AUDIO_IDS, audio_template
-from vsr.types import PCM_PLACES, ContainerSpec, Plan, StreamAction, has_places
+from vsr.media.write.template import AUDIO_IDS, audio_template, dvd_subtitle_template
+from vsr.types import (
+    PCM_PLACES,
+    ContainerSpec,
+    Plan,
+    StreamAction,
+    VideoStreamInfo,
+    has_places,
+)
 
 __all__ = [
     "CopyLane",
@@ -32,6 +39,8 @@ __all__ = [
 #: Decoders need at most this many frames of reordering (H.264, H.265).
 _DEEPEST_REORDER = 16
 _PREVIEW_PACKETS = 500
+# Lines of a DVD's pictures, or half of them -> the picture that its subtitles are placed in.
+_DVD_CANVAS = {576: (720, 576), 288: (720, 576), 480: (720, 480), 240: (720, 480)}
 _MIME_TYPES = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
 
 
@@ -259,6 +268,8 @@ def add_copy(
             kept = "matroska" in source.container.format.name
             stream = None if kept else _delayed(output, source, action, -begins)
             earliest = begins if kept or stream is not None else earliest
+    if action.codec == "dvd_subtitle":
+        stream = _with_canvas(output, source, plan.video)
     if stream is None:
         stream = output.add_stream_from_template(source, opaque=True)
     context: Any = stream.codec_context
@@ -286,6 +297,21 @@ def _delayed(
     with audio_template(
         action.codec, context.sample_rate, context.layout.nb_channels, context.extradata, delay
     ) as template:
+        return output.add_stream_from_template(template, opaque=True)
+
+
+def _with_canvas(output: OutputContainer, source: Stream, video: VideoStreamInfo) -> Stream | None:
+    """Subtitles of a DVD that do not say how large the picture is that they are placed in.
+
+    On the DVD itself that goes without saying. Players take it for the video's size, in which
+    those of an enlarged video would be small and in a corner.
+    """
+    known: bytes = cast(Any, source.codec_context).extradata or b""
+    if b"size:" in known:
+        return None
+    # On a DVD it does not depend on how much of the picture is stored.
+    width, height = _DVD_CANVAS.get(video.height, (video.width, video.height))
+    with dvd_subtitle_template(known + f"size: {width}x{height}\n".encode()) as template:
         return output.add_stream_from_template(template, opaque=True)
 
 

@@ -1,9 +1,9 @@
 """Streams that carry what PyAV has no setter for, made as Matroska headers in memory.
 
 PyAV 18.1 can copy a stream's parameters but not set these: mastering display and content light
-level in the container, chroma siting, and the encoder delay of copied audio. So a file that says
-nothing else is written into memory (a Matroska header of a few hundred bytes, RFC 9559), opened,
-and its stream used as the template: FFmpeg's Matroska reader fills the fields in.
+level in the container, chroma siting, the encoder delay of copied audio, and codec private data. So
+a file that says nothing else is written into memory (a Matroska header of a few hundred bytes, RFC
+9559), opened, and its stream used as the template: FFmpeg's Matroska reader fills the fields in.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from av.stream import Stream
 from vsr.media.ebml import element
 from vsr.types import ChromaSite, HdrMetadata
 
-__all__ = ["AUDIO_IDS", "audio_template", "video_template"]
+__all__ = ["AUDIO_IDS", "audio_template", "dvd_subtitle_template", "video_template"]
 
 # FFmpeg's codec names -> Matroska's codec IDs.
 _VIDEO_IDS = {
@@ -82,6 +82,14 @@ def audio_template(
         + element(0x56AA, round(delay * 10**9))
         + element(0xE1, sound)
     )
+    with _opened(track) as stream:
+        yield stream
+
+
+@contextmanager
+def dvd_subtitle_template(extradata: bytes) -> Iterator[Stream]:
+    """A stream of DVD subtitles; ``extradata``: lines of a VobSub ``.idx``, such as ``size:``."""
+    track = element(0x83, 0x11) + element(0x86, "S_VOBSUB") + element(0x63A2, extradata)
     with _opened(track) as stream:
         yield stream
 
