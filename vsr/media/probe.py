@@ -15,6 +15,7 @@ import av.error
 from av.container import InputContainer
 from av.sidedata.sidedata import Type as SideDataType
 from av.stream import Disposition, Stream
+from av.video.codeccontext import VideoCodecContext
 
 from vsr.errors import InputError
 from vsr.media.av_errors import map_av_error
@@ -22,7 +23,7 @@ from vsr.media.demux.depth import demuxed
 from vsr.media.read.repack import native_range, repack_for
 from vsr.media.read.timestamps import DEEPEST_REORDER, frame_pts, has_packet_pts
 from vsr.media.side_data import side_data
-from vsr.media.source import is_cropped, open_source
+from vsr.media.source import decoder_of, is_cropped, open_source
 from vsr.types import (
     PIXEL_FORMATS,
     Chapter,
@@ -134,12 +135,14 @@ class _Prober:
         """Read packets until every video stream has been seen enough of, or the limits are hit."""
         packets = size = 0
         waiting = {v.index for v in videos}
+        decoders = {v.index: decoder_of(v) for v in videos}
         try:
             for packet in demuxed(self.container, self.container.streams):
                 packets, size = packets + 1, size + packet.size
                 sample = samples.get(packet.stream_index)
                 if sample is not None and packet.size:
-                    self._look_at(cast("av.Packet[av.VideoStream]", packet), sample)
+                    decoder = decoders[packet.stream_index]
+                    self._look_at(cast("av.Packet[av.VideoStream]", packet), decoder, sample)
                     if sample.packets >= _PACKETS and len(sample.frames) >= 1:
                         waiting.discard(packet.stream_index)
                 if not waiting or packets >= _MOST_PACKETS or size >= _MOST_BYTES:
@@ -152,18 +155,20 @@ class _Prober:
             sample = samples[video.index]
             if len(sample.frames) < _FRAMES:
                 try:
-                    sample.frames += video.codec_context.decode(None)
+                    sample.frames += decoders[video.index].decode(None)
                 except av.error.FFmpegError:
                     sample.errors += 1
 
-    def _look_at(self, packet: av.Packet[av.VideoStream], sample: _Sample) -> None:
+    def _look_at(
+        self, packet: av.Packet[av.VideoStream], decoder: VideoCodecContext, sample: _Sample
+    ) -> None:
         pts = frame_pts(packet)
         if pts is not None:
             sample.pts.append(pts)
         sample.packets += 1
         if len(sample.frames) < _FRAMES:
             try:
-                sample.frames += packet.decode()
+                sample.frames += decoder.decode(packet)
             except av.error.FFmpegError:
                 sample.errors += 1
 

@@ -7,25 +7,29 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import av.error
 from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
+from av.video.codeccontext import VideoCodecContext
 
-from vsr.errors import InputError
+from vsr.errors import BackendError, InputError
 from vsr.media.av_errors import map_av_error
 from vsr.media.demux.depth import open_options
 from vsr.media.ebml import elements
 
-__all__ = ["ffmpeg_name", "is_cropped", "open_source", "read_through", "video_stream"]
+__all__ = ["decoder_of", "ffmpeg_name", "is_cropped", "open_source", "read_through", "video_stream"]
 
 # FFmpeg would "play" any text file as the screen of a terminal.
 _NOT_VIDEO = {"tty": "it is a text file", "bin": "it is not a media file"}
 
 # FFmpeg's own prefix for files; what follows it is a path, whatever is in it.
 _FILE = "file:"
+
+# Codecs whose alpha is a second picture -> decoders that look at it.
+_KNOWS_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 # AV_CODEC_FLAG_UNALIGNED.
 _UNALIGNED = 1 << 0
@@ -132,6 +136,36 @@ def video_stream(container: InputContainer, index: int) -> av.VideoStream:
             remedy=f"Its video streams are: {videos}.",
         )
     return stream
+
+
+def decoder_of(stream: av.VideoStream, threads: str = "AUTO") -> VideoCodecContext:
+    """What decodes a video stream: FFmpeg's choice, unless that leaves out its alpha.
+
+    Of VP8 and VP9, Matroska and WebM hold alpha beside the picture, as a second one. FFmpeg's own
+    decoders pass it over; libvpx does not.
+
+    Args:
+        stream: of a file that is open.
+        threads: kind of threads, as PyAV names them.
+
+    Raises:
+        BackendError: this build of FFmpeg has no decoder that knows its alpha.
+    """
+    decoder = stream.codec_context
+    name = _KNOWS_ALPHA.get(decoder.codec.canonical_name)
+    tags = {key.lower(): value for key, value in stream.metadata.items()}
+    if name is not None and tags.get("alpha_mode") == "1":
+        try:
+            decoder = cast(VideoCodecContext, av.CodecContext.create(name, "r"))
+        except av.codec.codec.UnknownCodecError as error:
+            raise BackendError(
+                f"its transparency can only be decoded by {name}, which this build of PyAV lacks",
+                where=stream.container.name,
+                remedy="Install PyAV from its wheels: pip install --force-reinstall av.",
+            ) from error
+        decoder.extradata = stream.codec_context.extradata
+    decoder.thread_type = threads
+    return decoder
 
 
 def is_cropped(stream: av.VideoStream) -> bool:

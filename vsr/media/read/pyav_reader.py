@@ -27,7 +27,7 @@ from vsr.media.read.notes import cut_short
 from vsr.media.read.reader import ReadRequest, ReadStats
 from vsr.media.read.storage import HostStorage, Storage
 from vsr.media.read.timestamps import frame_pts, has_packet_pts
-from vsr.media.source import open_source, video_stream
+from vsr.media.source import decoder_of, open_source, video_stream
 from vsr.types import PIXEL_FORMATS, FrameBatch, SidePacket
 
 __all__ = ["PyAVReader"]
@@ -123,8 +123,7 @@ class PyAVReader:
         """The file, opened anew, with its stream and what decodes it."""
         container = open_source(self._request.path)
         stream = video_stream(container, self._request.video.index)
-        stream.thread_type = threads
-        return container, stream, stream.codec_context
+        return container, stream, decoder_of(stream, threads)
 
     def _storage(self) -> Storage:
         """Where decoded frames go."""

@@ -16,7 +16,15 @@ __all__ = ["chapters", "describe_stream", "file_metadata", "turn_off_texts"]
 
 # Tags that describe the old file or the old samples, in upper case.
 _FILE_TAGS = {"MAJOR_BRAND", "MINOR_VERSION", "COMPATIBLE_BRANDS", "ENCODER", "DURATION"}
-_SAMPLE_TAGS = ("BPS", "DURATION", "NUMBER_OF_", "_STATISTICS_", "ENCODER", "VENDOR_ID")
+_SAMPLE_TAGS = (
+    "BPS",
+    "DURATION",
+    "NUMBER_OF_",
+    "_STATISTICS_",
+    "ENCODER",
+    "VENDOR_ID",
+    "ALPHA_MODE",
+)
 # QuickTime numbers languages; these are known to FFmpeg's table by another code of ISO 639-2.
 _QUICKTIME_LANGUAGES = {
     "deu": "ger",
