@@ -172,3 +172,15 @@ def test_hlg_goes_to_hevc_and_keeps_its_tags() -> None:
     assert plan.encode.name == "hevc"
     assert plan.encode.tags.transfer is Transfer.HLG
     assert not plan.given_up
+
+
+def test_colours_that_only_dolby_vision_makes_right_are_refused_with_a_way_out() -> None:
+    tags = Color(range=ColorRange.FULL)
+    info = media(video(fmt="yuv420p10le", color=tags, dolby_vision=True, dolby_colors=True))
+    with pytest.raises(InputError, match="Dolby Vision's own") as caught:
+        plan_for(info)
+    assert "libplacebo" in caught.value.remedy
+    plan = plan_for(info, matrix=Matrix.BT2020_NCL)
+    assert plan.color.matrix is Matrix.BT2020_NCL
+    assert any("Dolby Vision" in sentence for sentence in plan.given_up)
+    assert plan_for(media(video(fmt="yuv420p10le", color=tags, dolby_vision=True)))

@@ -6,6 +6,8 @@ import io
 import struct
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import av
 import numpy as np
@@ -21,6 +23,7 @@ from pipelines.upscale import upscale
 from vsr.errors import StrictError
 from vsr.media.ebml import element
 from vsr.media.probe import probe
+from vsr.media.side_data import has_dolby_colors, side_data
 
 # SEI messages of H.264 (ITU-T H.264, annex D): type, and payload.
 _AMBIENT = (148, bytes.fromhex("000a0b0c 3d13 4042"))  # illuminance, chromaticity of the light
@@ -156,3 +159,35 @@ def test_unknown_types_are_named_and_count_as_a_loss() -> None:
     assert sentence.startswith("something new metadata")
     with pytest.raises(StrictError, match="something new"):
         plan_for(info, strict=True)
+
+
+class _Metadata:
+    """Of the type and with the bytes of a frame's Dolby Vision metadata."""
+
+    type = Type.DOVI_METADATA
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def __bytes__(self) -> bytes:
+        return self._content
+
+
+def test_dolby_vision_s_own_colours_are_told_from_others(reference: Path) -> None:
+    with av.open(str(reference / "nasty/d18_phone_hlg_rot90.mp4")) as container:
+        frame = next(container.decode(video=0))
+    [real] = [bytes(data) for data in side_data([frame]) if data.type is Type.DOVI_METADATA]
+    (header,) = struct.unpack_from("N", real)
+    # A phone's is profile 8: its base layer is HLG in ten bits of limited range.
+    assert (real[header + 4], real[header + 10], real[header + 11]) == (1, 0, 10)
+    assert not has_dolby_colors([frame])
+    assert not has_dolby_colors([])
+
+    def changed(profile: int, full: int) -> Any:
+        content = bytearray(real)
+        content[header + 4], content[header + 10] = profile, full
+        return SimpleNamespace(side_data=[_Metadata(bytes(content))])
+
+    assert has_dolby_colors([changed(0, 1)])
+    assert not has_dolby_colors([changed(0, 0)])
+    assert not has_dolby_colors([changed(1, 1)])

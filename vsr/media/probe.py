@@ -22,7 +22,7 @@ from vsr.media.av_errors import map_av_error
 from vsr.media.demux.depth import demuxed
 from vsr.media.read.repack import native_range, repack_for
 from vsr.media.read.timestamps import DEEPEST_REORDER, frame_pts, has_packet_pts
-from vsr.media.side_data import side_data
+from vsr.media.side_data import has_dolby_colors, side_data
 from vsr.media.source import decoder_of, is_cropped, open_source
 from vsr.types import (
     PIXEL_FORMATS,
@@ -255,6 +255,7 @@ class _Prober:
             hdr=_hdr(sample.frames),
             dolby_vision=(context.codec_tag or "") in _DOLBY_VISION_TAGS
             or bool(kinds & {SideDataType.DOVI_METADATA, SideDataType.DOVI_RPU_BUFFER}),
+            dolby_colors=has_dolby_colors(sample.frames[:1]),
             dynamic_hdr=bool(
                 kinds & {SideDataType.DYNAMIC_HDR_PLUS, SideDataType.DYNAMIC_HDR_VIVID}
             ),

@@ -98,13 +98,22 @@ def decide_color(video: VideoStreamInfo, request: Request, notes: Notes) -> Colo
     Primaries and transfer stay as tagged, unspecified included: nothing here converts them.
 
     Raises:
-        InputError: the samples are coded in a way that no 3x3 matrix undoes.
+        InputError: the samples are coded in a way that no 3x3 matrix undoes, or in colours that
+            are lost without the frames' metadata.
         UsageError: a matrix was asked for and the source is RGB.
     """
     if video.format.family == "rgb" and request.matrix:
         raise UsageError(
             f"the source is RGB ({video.native_format}): there is no matrix to override",
             where=f"{request.source}: stream {video.index}",
+        )
+    if video.dolby_colors and request.matrix is None:
+        raise InputError(
+            "its colours are Dolby Vision's own (profile 5): without the metadata, which an "
+            "enlarged picture cannot have, it would be shown in green and purple",
+            where=f"{request.source}: stream {video.index}",
+            remedy="Convert it to HDR10 or SDR first, for instance by FFmpeg's filter libplacebo "
+            "(apply_dolbyvision). --color-matrix bt2020 goes on all the same.",
         )
     matrix, matrix_why = _matrix(video, request)
     span, span_why = _range(video, request)

@@ -252,6 +252,7 @@ class VideoStreamInfo(StreamInfo):
         variable_rate: the sampled timestamps' steps differ by more than rounding.
         frames: number of frames; exact if ``frames_exact``, else estimated or ``None``.
         dolby_vision: the stream carries a Dolby Vision configuration (not carried over).
+        dolby_colors: its picture is in colours that only Dolby Vision's metadata make right.
         dynamic_hdr: frames carry SMPTE ST 2094 (HDR10+) metadata (not carried over).
         side_data: types of everything that the first frames carry besides pixels, sorted: PyAV's
             names in lower case.
@@ -272,6 +273,7 @@ class VideoStreamInfo(StreamInfo):
     frames_exact: bool = False
     hdr: HdrMetadata | None = None
     dolby_vision: bool = False
+    dolby_colors: bool = False
     dynamic_hdr: bool = False
     side_data: tuple[str, ...] = ()
 
