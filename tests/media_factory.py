@@ -202,7 +202,9 @@ def video(index: int = 0, fmt: str = "yuv420p", **facts: Any) -> VideoStreamInfo
 
 
 def stream(index: int, kind: Any, codec: str, **facts: Any) -> StreamInfo:
-    """Any other stream."""
+    """Any other stream; sound is of 48 kHz in stereo unless told otherwise."""
+    if kind == "audio":
+        facts = {"sample_rate": 48000, "channels": 2} | facts
     return StreamInfo(index=index, kind=kind, codec=codec, time_base=Fraction(1, 48000), **facts)
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from fractions import Fraction
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from av.stream import Disposition, Stream
 
 from vsr.plan.side_data import cut_timecode
 from vsr.types import Plan, StreamInfo
 
-__all__ = ["chapters", "describe_stream", "file_metadata", "turn_off_texts"]
+__all__ = ["chapters", "describe_stream", "file_metadata"]
 
 # Tags that describe the old file or the old samples, in upper case.
 _FILE_TAGS = {"MAJOR_BRAND", "MINOR_VERSION", "COMPATIBLE_BRANDS", "ENCODER", "DURATION"}
@@ -121,55 +119,3 @@ def file_metadata(plan: Plan) -> dict[str, str]:
         if told is not None and key.upper() not in _FILE_TAGS:
             tags[key] = told
     return tags
-
-
-# Handlers of tracks that are shown over the picture.
-_TEXT_HANDLERS = {b"sbtl", b"text", b"subt", b"clcp"}
-
-
-def turn_off_texts(path: Path) -> None:
-    """Take the mark of what is shown from all text tracks of a complete MP4 or MOV file.
-
-    FFmpeg's muxer turns on the first one where none is to be on, and players then show it. The mark
-    is ``track_enabled``, bit 0 of the flags in a ``tkhd`` box (ISO/IEC 14496-12, 8.3.2).
-
-    Args:
-        path: the file, changed in place.
-
-    Raises:
-        OSError: it cannot be read or written.
-    """
-    with path.open("r+b") as file:
-        for movie, *moov in _boxes(file, 0, path.stat().st_size):
-            for kind, *trak in _boxes(file, *moov) if movie == b"moov" else ():
-                if kind == b"trak":
-                    _turn_off(file, {k: (a, b) for k, a, b in _boxes(file, *trak)})
-
-
-def _turn_off(file: BinaryIO, track: dict[bytes, tuple[int, int]]) -> None:
-    inside = {kind: begin for kind, begin, _ in _boxes(file, *track.get(b"mdia", (0, 0)))}
-    if b"hdlr" not in inside or b"tkhd" not in track:
-        return
-    file.seek(inside[b"hdlr"] + 8)  # behind version, flags and a reserved field
-    if file.read(4) in _TEXT_HANDLERS:
-        last = track[b"tkhd"][0] + 3  # the last of the three bytes of flags
-        file.seek(last)
-        flags = file.read(1)[0]
-        file.seek(last)
-        file.write(bytes([flags & ~1]))
-
-
-def _boxes(file: BinaryIO, begin: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Boxes that lie from ``begin`` to ``end``: type, and where the content begins and ends."""
-    while begin + 8 <= end:
-        file.seek(begin)
-        head = file.read(16)
-        size, content = int.from_bytes(head[:4], "big"), begin + 8
-        if size == 1:
-            size, content = int.from_bytes(head[8:], "big"), begin + 16
-        elif size == 0:
-            size = end - begin
-        if size < content - begin:
-            return
-        yield head[4:8], content, min(begin + size, end)
-        begin += size

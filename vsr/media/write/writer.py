@@ -24,6 +24,7 @@ from vsr.media.source import ffmpeg_name, open_source
 from vsr.media.write.atomic import AtomicFile
 from vsr.media.write.audio import AudioLane
 from vsr.media.write.encoder import VideoEncoder, encoder_tick
+from vsr.media.write.mp4.texts import place_texts, text_places, turn_off_texts
 from vsr.media.write.pixel_shape import reserve_shape, write_shapes
 from vsr.media.write.remux import (
     Lane,
@@ -34,7 +35,7 @@ from vsr.media.write.remux import (
     preview,
 )
 from vsr.media.write.subtitles import SubtitleLane
-from vsr.media.write.tags import chapters, describe_stream, file_metadata, turn_off_texts
+from vsr.media.write.tags import chapters, describe_stream, file_metadata
 from vsr.media.write.verify import verify
 from vsr.types import (
     Color,
@@ -236,6 +237,7 @@ class Writer:
                 write_shapes(file.path, plan.destination, self._shapes, webm=webm)
             if self._container.shows_text and not self._shown_texts():
                 turn_off_texts(file.path)
+            self._place_texts(file.path)
         frames = len(video.times)
         lost: tuple[str, ...] = ()
         if plan.verify:
@@ -317,6 +319,19 @@ class Writer:
         if action.stream.kind == "subtitle":
             return SubtitleLane(output, stream, action, plan.time_shift)
         return AudioLane(output, stream, action, plan.time_shift)
+
+    def _place_texts(self, path: Path) -> None:
+        """Give copied text tracks of MP4 and MOV the size and place that they had, enlarged."""
+        source = Path(self._plan.source)
+        lanes = [lane for lane in self._lanes.values() if lane.action.codec == "mov_text"]
+        if not any(lane.action.action == "copy" for lane in lanes) or not source.is_file():
+            return
+        places = text_places(source)
+        lanes.sort(key=lambda lane: lane.stream.index)
+        copied = [
+            lane.action.stream.index if lane.action.action == "copy" else -1 for lane in lanes
+        ]
+        place_texts(path, [places.get(index) for index in copied], self._plan.model.scale)
 
     def _shown_texts(self) -> bool:
         """Whether some of the result's subtitles are to be on by default."""
