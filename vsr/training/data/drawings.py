@@ -1,8 +1,7 @@
 """Drawings to train on beside photos: hard edges, stripes, spots, lines and letters.
 
 Photos that have been shrunk show few of them, and what a network has not seen it enlarges softly.
-Drawn at four times the size, averaged, then blurred or sharpened a little. The first are of shapes,
-those from the 65th on of cloth.
+Drawn at four times the size, averaged, then blurred or sharpened a little.
 """
 
 from __future__ import annotations
@@ -24,10 +23,7 @@ except ImportError as error:
         remedy="pip install 'fdiwn-vsr[train]', or train without --drawings.",
     ) from error
 
-__all__ = ["CLOTH", "SIDE", "draw"]
-
-#: Drawings from this one on are of cloth.
-CLOTH = 64
+__all__ = ["SIDE", "draw"]
 
 #: Of a drawing, pixels.
 SIDE = 768
@@ -48,11 +44,6 @@ Generator = np.random.Generator
 def draw(number: int) -> NDArray[np.uint8]:
     """A drawing, ``(SIDE, SIDE, 3)`` uint8 RGB, the same for the same number."""
     rng = np.random.default_rng([DRAWING_FORMAT, number])
-    return _finished(rng, _cloth(rng) if number >= CLOTH else _shapes(rng))
-
-
-def _shapes(rng: Generator) -> Canvas:
-    """Shapes upon shapes, in any paints, :data:`_FINE` times as large."""
     side = SIDE * _FINE
     between = 0.5 + 0.5 * _smooth(rng, side, int(rng.integers(1, 5)))[..., None]
     ground, other = _colour(rng), _colour(rng)
@@ -63,37 +54,6 @@ def _shapes(rng: Generator) -> Canvas:
         h, w = part.shape[:2]
         fill = _paint(rng, max(mask.shape))[:h, :w]
         np.copyto(part, fill, where=mask[:h, :w, None] > 0)
-    return canvas
-
-
-def _cloth(rng: Generator) -> Canvas:
-    """Pieces of cloth with fine stripes in folds, where shrunk pictures have false patterns."""
-    side = SIDE * _FINE
-    canvas: Canvas = np.broadcast_to(_colour(rng), (side, side, 3)).astype(np.float32)
-    for _ in range(16):
-        size = min(int(rng.uniform(200, 400) * _FINE), side)
-        y, x = (int(rng.integers(0, side - size // 2)) for _ in range(2))
-        part = canvas[y : y + size, x : x + size]
-        h, w = part.shape[:2]
-        u, v = _places(rng, size)
-        # A cloth is nearer here than there.
-        period = np.exp(rng.uniform(np.log(2.2), np.log(9)))
-        phase = u / period + rng.uniform(0, 6) * _smooth(rng, size, int(rng.integers(1, 4)))
-        wave = np.sin(2 * np.pi * phase)
-        if rng.random() < 0.3:
-            wave = wave * np.sin(2 * np.pi * v / (period * rng.uniform(0.7, 1.5)))
-        if rng.random() < 0.6:
-            wave = np.clip(wave * rng.uniform(1.5, 6) + rng.uniform(-1, 1), -1, 1)
-        folds = 1 + rng.uniform(0.1, 0.4) * _smooth(rng, size, int(rng.integers(2, 7)))
-        first, other = _colour(rng), _colour(rng)
-        strength = rng.uniform(0.15, 1)
-        blend = first + strength * (0.5 + 0.5 * wave)[..., None] * (other - first)
-        np.copyto(part, (blend * folds[..., None])[:h, :w])
-    return canvas
-
-
-def _finished(rng: Generator, canvas: Canvas) -> NDArray[np.uint8]:
-    """The drawing in its size, with noise."""
     small = cv2.resize(canvas, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     # As a lens and a camera leave it: blurred, as it is, or sharpened until edges overshoot.
     kind = rng.random()
