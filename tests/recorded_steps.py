@@ -36,7 +36,6 @@ class _Kept(TorchDispatchMode):
         name = func._schema.name
         if name in _WAITS:
             raise RuntimeError(f"operation not permitted when stream is capturing: {name}")
-        # The step's own first call makes no difference to what it is recorded for: as a graph's.
         result = func(*args, **kwargs)
         alias = any(r.alias_info is not None for r in func._schema.returns)
         writes = any(

@@ -65,6 +65,13 @@ def test_place_and_letters_grow_with_the_picture(
     assert [before[a:b] for a, b in same] == [after[a:b] for a, b in same]
 
 
+def test_of_an_address_the_size_grows(source: Path, tmp_path: Path) -> None:
+    """What is not a file here cannot be looked into for the place, which FFmpeg forgets."""
+    out = tmp_path / "out.mp4"
+    vsr.upscale(source.as_uri(), str(out), scale=2, model="bicubic", device="cpu")
+    assert list(text_places(out).values()) == [TextPlace(120 * ONE, 24 * ONE, 0, 0)]
+
+
 def test_what_was_converted_is_left_alone(tmp_path: Path) -> None:
     path = make_clip(tmp_path / "in.mkv", frames=25, subtitles=LINES).path
     one, two = tmp_path / "one.mp4", tmp_path / "two.mp4"

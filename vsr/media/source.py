@@ -12,7 +12,7 @@ from typing import Any, cast
 import av
 import av.error
 from av.codec.hwaccel import HWAccel
-from av.container import InputContainer
+from av.container import Container, InputContainer
 from av.video.codeccontext import VideoCodecContext
 
 from vsr.errors import BackendError, InputError
@@ -91,13 +91,12 @@ def open_source(path: str, hwaccel: HWAccel | None = None) -> InputContainer:
         # Tags in an unknown encoding must not make a file unreadable.
         file = ffmpeg_name(path) if opener is None else opener()
         container = av.open(file, "r", metadata_errors="replace", hwaccel=hwaccel)
-        if opener is None and "://" not in path:
-            options = open_options(path, ffmpeg_name(path), container)
-            if options:
-                container.close()
-                container = av.open(
-                    file, "r", metadata_errors="replace", hwaccel=hwaccel, options=options
-                )
+        local = opener is None and "://" not in path
+        if local and (options := open_options(path, file, container)):
+            container.close()
+            container = av.open(
+                file, "r", metadata_errors="replace", hwaccel=hwaccel, options=options
+            )
     except (av.error.FFmpegError, OSError) as error:
         if isinstance(error, av.error.InvalidDataError) and _lacks_moov(path):
             raise InputError(
@@ -132,10 +131,16 @@ def video_stream(container: InputContainer, index: int) -> av.VideoStream:
         videos = ", ".join(str(s.index) for s in container.streams.video) or "none"
         raise InputError(
             f"stream {index} is not a video stream that can be decoded",
-            where=container.name if "://" in container.name else container.name.removeprefix(_FILE),
+            where=_shown(container),
             remedy=f"Its video streams are: {videos}.",
         )
     return stream
+
+
+def _shown(container: Container) -> str:
+    """The name of a file for people, without what :func:`ffmpeg_name` put before it."""
+    name: str = container.name
+    return name if "://" in name else name.removeprefix(_FILE)
 
 
 def decoder_of(stream: av.VideoStream, threads: str = "AUTO") -> VideoCodecContext:
@@ -160,7 +165,7 @@ def decoder_of(stream: av.VideoStream, threads: str = "AUTO") -> VideoCodecConte
         except av.codec.codec.UnknownCodecError as error:
             raise BackendError(
                 f"its transparency can only be decoded by {name}, which this build of PyAV lacks",
-                where=stream.container.name,
+                where=_shown(stream.container),
                 remedy="Install PyAV from its wheels: pip install --force-reinstall av.",
             ) from error
         decoder.extradata = stream.codec_context.extradata

@@ -64,11 +64,6 @@ class StepGraph:
         self._lr = self._hr = self._loss = torch.empty(0)
         self._replay: Callable[[], None] | None = None
 
-    @property
-    def recorded(self) -> bool:
-        """Whether steps are replayed."""
-        return self._replay is not None
-
     def __call__(self, lr: Tensor, hr: Tensor) -> Tensor:
         """Take a step on a batch, always of one shape; its loss, the caller's own."""
         self._taken += 1

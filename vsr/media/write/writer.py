@@ -324,14 +324,16 @@ class Writer:
         """Give copied text tracks of MP4 and MOV the size and place that they had, enlarged."""
         source = Path(self._plan.source)
         lanes = [lane for lane in self._lanes.values() if lane.action.codec == "mov_text"]
-        if not any(lane.action.action == "copy" for lane in lanes) or not source.is_file():
+        if not any(lane.action.action == "copy" for lane in lanes):
             return
-        places = text_places(source)
         lanes.sort(key=lambda lane: lane.stream.index)
-        copied = [
-            lane.action.stream.index if lane.action.action == "copy" else -1 for lane in lanes
+        # Of what is no file here, there are the sizes that FFmpeg has copied.
+        known = text_places(source) if source.is_file() else {}
+        places = [
+            known.get(lane.action.stream.index, size) if lane.action.action == "copy" else None
+            for lane, size in zip(lanes, text_places(path).values(), strict=False)
         ]
-        place_texts(path, [places.get(index) for index in copied], self._plan.model.scale)
+        place_texts(path, places, self._plan.model.scale)
 
     def _shown_texts(self) -> bool:
         """Whether some of the result's subtitles are to be on by default."""

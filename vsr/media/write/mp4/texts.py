@@ -18,7 +18,7 @@ __all__ = ["TextPlace", "place_texts", "text_places", "turn_off_texts"]
 _HANDLERS = {b"sbtl", b"text", b"subt", b"clcp"}
 # Where ``tkhd`` has the matrix, by its version.
 _MATRIX = {0: 40, 1: 52}
-_TO_STSD = (b"mdia", b"minf", b"stbl", b"stsd")
+_TO_STSD = (b"minf", b"stbl", b"stsd")
 # In ``stsd`` with an entry of timed text (3GPP TS 26.245, 5.16): its type, and in it the box that
 # text goes into and the size of letters.
 _ENTRY_TYPE, _TEXT_BOX, _LETTERS = 12, 34, 49
@@ -106,7 +106,7 @@ def place_texts(path: Path, places: Sequence[TextPlace | None], scale: int) -> N
 
 def _enlarge_letters(file: BinaryIO, track: dict[bytes, Span], scale: int) -> None:
     span = track.get(b"mdia")
-    for kind in _TO_STSD[1:]:
+    for kind in _TO_STSD:
         inside = {} if span is None else {k: (a, b) for k, a, b in _boxes(file, *span)}
         span = inside.get(kind)
     if span is None or span[1] - span[0] <= _LETTERS:
