@@ -7,6 +7,7 @@ import tomllib
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import pytest
@@ -255,12 +256,17 @@ def test_doctor_says_what_trains_the_trunk(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     why, single = "it has not been built here", "ok float32 trunk on cpu in C++ with AVX2"
+    names = {torch.bfloat16: "AVX512-BF16", torch.float32: "AVX2"}
     half = (
-        "ok bfloat16 trunk on cpu in C++ with AMX",
+        "ok bfloat16 trunk on cpu in C++ with AVX512-BF16",
         f"- bfloat16 trunk in torch, not C++: {why}",
     )
     for absent, row in ({}, half[0]), ({torch.bfloat16: why}, half[1]):
+        found = {
+            dtype: SimpleNamespace(name=names[dtype]) for dtype in names if dtype not in absent
+        }
         monkeypatch.setattr("vsr.models.trunk_native.problem", absent.get)
+        monkeypatch.setattr("vsr.models.trunk_native.library", found.get)
         run(["doctor"])
         lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
         at = lines.index("training")

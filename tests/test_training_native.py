@@ -15,10 +15,19 @@ from torch import Tensor
 from trunks import derived, difference, exact, near, network, threads, trunk_in, two_groups
 
 from vsr import native_build
+from vsr.errors import BackendError
 from vsr.models.fdiwn import CHANNELS, Fswg, Variant
 from vsr.models.fdiwn_recipe import arrange, how_it_runs
 from vsr.models.training.trunk import TrainingTrunk
-from vsr.models.trunk_native import NAMES, Group, Library, library, loader, parameters, problem
+from vsr.models.trunk_native import (
+    INSTRUCTION_SETS,
+    Group,
+    Library,
+    library,
+    loader,
+    parameters,
+    problem,
+)  # fmt: skip
 
 ROOT = Path(__file__).resolve().parent.parent
 HALF, SINGLE = torch.bfloat16, torch.float32
@@ -32,10 +41,35 @@ def there_is(dtype: torch.dtype) -> pytest.MarkDecorator:
     return pytest.mark.skipif(library(dtype) is None, reason=str(problem(dtype)))
 
 
-EACH = pytest.mark.parametrize(
-    "dtype", [pytest.param(dtype, marks=there_is(dtype), id=name) for dtype, name in NAMES.items()]
+needs_single = there_is(SINGLE)
+
+
+def only(dtype: torch.dtype, name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.dtype]:
+    """``dtype``, while the library for one instruction set is the only one that is looked for."""
+    monkeypatch.setattr(loader, "INSTRUCTION_SETS", {dtype: (name,)})
+    loader._found.cache_clear()
+    why = problem(dtype)
+    if why is not None:
+        loader._found.cache_clear()
+        pytest.skip(why)
+    yield dtype
+    loader._found.cache_clear()
+
+
+@pytest.fixture(
+    params=[(dtype, name) for dtype, names in INSTRUCTION_SETS.items() for name in names],
+    ids=lambda param: param[1],
 )
-needs_single, needs_amx = there_is(SINGLE), there_is(HALF)
+def each(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.dtype]:
+    """What each library that runs here computes in, with no other to be found."""
+    yield from only(*request.param, monkeypatch)
+
+
+@pytest.fixture(params=INSTRUCTION_SETS[HALF])
+def half(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The instruction sets of those that compute in bfloat16, likewise."""
+    for _ in only(HALF, request.param, monkeypatch):
+        yield request.param
 
 
 @needs_single
@@ -91,7 +125,7 @@ def test_flat_and_tiny_features(value: float) -> None:
         assert difference(found, gradients) < 4 * difference(expected, gradients) + 1e-6
 
 
-@needs_amx
+@pytest.mark.usefixtures("half")
 @pytest.mark.parametrize(
     ("variant", "scale", "height", "width"),
     [("fdiwn", 2, 12, 16), ("fdiwn-m", 4, 20, 48), ("fdiwn-m", 3, 7, 32)],
@@ -142,19 +176,18 @@ def in_a_row(weights: Any) -> list[Tensor]:
     return [weights.reshape(-1)]
 
 
-@EACH
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize(("variant", "scale"), [("fdiwn", 2), ("fdiwn-m", 4)])
 def test_native_weights_are_torchs(
-    variant: Variant, scale: int, memory_format: torch.memory_format, dtype: torch.dtype
+    variant: Variant, scale: int, memory_format: torch.memory_format, each: torch.dtype
 ) -> None:
     net = network(variant, scale).to(memory_format=memory_format)  # type: ignore[call-overload]
     group = cast(Fswg, net.groups[1])
     trunk = TrainingTrunk(net, compiled=False)
     theirs = torch.cat(in_a_row(trunk._weights(group, SINGLE)[:-1]))
-    found = library(dtype)
+    found = library(each)
     assert found is not None
-    assert found.dtype == dtype
+    assert found.dtype == each
     native = Group(found, group, trunk._merging.natural.argmax(1))
     assert len(parameters(group)) == found.code.vsr_training_parameters(*native.widths)
     assert torch.allclose(native.weights, theirs, atol=1e-6)
@@ -168,12 +201,11 @@ def test_native_weights_are_torchs(
         assert torch.allclose(gradients[1][name], gradient, rtol=1e-4, atol=1e-4), name
 
 
-@EACH
-def test_native_trunk_repeats_itself_and_threads_agree(dtype: torch.dtype) -> None:
+def test_native_trunk_repeats_itself_and_threads_agree(each: torch.dtype) -> None:
     """More threads than images too."""
     net = two_groups("fdiwn", 2)
     h = torch.randn(3, CHANNELS, 16, 16)
-    trunk = trunk_in(dtype, net, native=True)
+    trunk = trunk_in(each, net, native=True)
     with threads(1):
         alone, one = derived(net, trunk, h)
     for number in (1, 2, 5):
@@ -186,11 +218,10 @@ def test_native_trunk_repeats_itself_and_threads_agree(dtype: torch.dtype) -> No
         assert difference(gradients, one) < (1e-5 if number > 1 else 1e-30)
 
 
-@EACH
-def test_a_broken_step_leaves_nothing_behind(dtype: torch.dtype) -> None:
+def test_a_broken_step_leaves_nothing_behind(each: torch.dtype) -> None:
     net = two_groups("fdiwn", 2)
     h = torch.randn(2, CHANNELS, 16, 16)
-    trunk = trunk_in(dtype, net, native=True)
+    trunk = trunk_in(each, net, native=True)
     out, before = derived(net, trunk, h)
     broken, _ = derived(net, trunk, torch.full_like(h, torch.nan))
     assert bool(broken.isnan().all())
@@ -223,9 +254,8 @@ def told(patch: int, dtype: torch.dtype) -> str:
     return how_it_runs(net, device, dtype, patch)
 
 
-@needs_amx
-def test_a_run_in_bfloat16_says_what_computes_its_trunk() -> None:
-    assert told(48, HALF) == "trunk in C++ with AMX, bfloat16"
+def test_a_run_in_bfloat16_says_what_computes_its_trunk(half: str) -> None:
+    assert told(48, HALF) == f"trunk in C++ with {half}, bfloat16"
     assert (
         told(40, HALF) == "trunk in torch, not C++: it needs crops whose side is a multiple of 16"
     )
@@ -237,7 +267,7 @@ def test_a_run_in_float32_says_what_computes_its_trunk() -> None:
     assert told(48, torch.float16) == "trunk in torch, not C++: it computes in bfloat16 or float32"
 
 
-@pytest.mark.parametrize("dtype", NAMES)
+@pytest.mark.parametrize("dtype", INSTRUCTION_SETS)
 def test_without_the_library_training_takes_torch_and_says_so(
     dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, asked_anew: None
 ) -> None:
@@ -245,7 +275,7 @@ def test_without_the_library_training_takes_torch_and_says_so(
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     monkeypatch.setattr(loader, "_FOLDER", tmp_path)
-    record, name = tmp_path / native_build.RECORD, NAMES[dtype]
+    record, names = tmp_path / native_build.RECORD, INSTRUCTION_SETS[dtype]
 
     def said() -> str:
         loader._found.cache_clear()
@@ -260,19 +290,21 @@ def test_without_the_library_training_takes_torch_and_says_so(
     native_build.write_record(record, ROOT / "native", "CMake was not found")
     assert said() == "it was not built: CMake was not found"
     native_build.write_record(record, ROOT / "native", "")
-    assert f"the C++ compiler does not know {name}" in said()
-    (tmp_path / f"libvsr_training_{name.lower()}.so").write_bytes(b"no library")
-    assert "its library cannot be loaded" in said()
-    able["amx_bf16"] = False
+    assert all(f"the C++ compiler does not know {name}" in said() for name in names)
+    for name in names:
+        (tmp_path / loader.file_name(name)).write_bytes(b"no library")
+    assert said().count("its library cannot be loaded") == len(names)
+    able["avx512_bf16"] = False
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
-    assert f"it needs a processor with {name}" in said()
+    assert f"it needs a processor with {' or '.join(names)}, " in said()
 
 
-@EACH
 def test_a_library_of_other_sources_is_refused(
-    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, asked_anew: None
+    each: torch.dtype, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, asked_anew: None
 ) -> None:
-    shutil.copy(loader._FOLDER / f"libvsr_training_{NAMES[dtype].lower()}.so", tmp_path)
+    dtype = each
+    (name,) = loader.INSTRUCTION_SETS[dtype]
+    shutil.copy(loader._FOLDER / loader.file_name(name), tmp_path)
     monkeypatch.setattr(loader, "_FOLDER", tmp_path)
     native_build.write_record(tmp_path / native_build.RECORD, ROOT / "native", "")
     assert problem(dtype) is None
@@ -286,10 +318,30 @@ def refused(*_: object) -> int:
     return 0
 
 
-@needs_amx
 def test_where_the_system_withholds_the_tile_unit_training_takes_torch(
-    monkeypatch: pytest.MonkeyPatch, asked_anew: None
+    monkeypatch: pytest.MonkeyPatch, half: str, asked_anew: None
 ) -> None:
+    if half != "AMX":
+        pytest.skip("it has no tile unit")
     monkeypatch.setattr("ctypes.CDLL", lambda _: SimpleNamespace(**dict.fromkeys(LOADED, refused)))
     assert problem(HALF) == "the system does not give AMX's tile unit"
     assert trains_in_torch(HALF)
+
+
+def test_where_amx_cannot_be_had_its_processors_other_bfloat16_is_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, asked_anew: None
+) -> None:
+    able = {"amx_bf16": True, "avx512_bf16": True}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
+    monkeypatch.setattr(loader, "_FOLDER", tmp_path)
+    native_build.write_record(tmp_path / native_build.RECORD, ROOT / "native", "")
+    for name in INSTRUCTION_SETS[HALF]:
+        (tmp_path / loader.file_name(name)).touch()
+
+    def load(_: Path, name: str) -> str:
+        if name == "AMX":
+            raise BackendError("the system does not give AMX's tile unit")
+        return name
+
+    monkeypatch.setattr(loader, "Library", load)
+    assert library(HALF) == "AVX512-BF16"  # type: ignore[comparison-overlap]

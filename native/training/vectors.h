@@ -8,7 +8,7 @@ namespace vsr::training {
 typedef uint16_t bf16;
 
 // VSR_BFLOAT16 is for tests: it stores what AMX stores, without its instructions.
-#if defined(__AMX_BF16__) || defined(VSR_BFLOAT16)
+#if defined(__AVX512BF16__) || defined(VSR_BFLOAT16)
 typedef bf16 Cell;
 #else
 typedef float Cell;
@@ -34,8 +34,8 @@ inline Vec where_positive(Vec on, Vec value, Vec other = Vec{}) {
 }  // namespace vsr::training
 
 // Mask, the first so many lanes: loads have zeros in the others, stores leave what is there alone.
-#if defined(__AMX_BF16__)
-#include "amx/vectors.h"
+#if defined(__AVX512BF16__)
+#include "bfloat16/vectors.h"
 #else
 #include "fma/vectors.h"
 #endif

@@ -1,8 +1,8 @@
 // The wide path's products that see each pixel by itself, forward and back.
 #pragma once
 
-#if defined(__AMX_BF16__)
-#include "amx/wide.h"
+#if defined(__AVX512BF16__)
+#include "bfloat16/wide.h"
 #else
 #include "fma/wide.h"
 #endif

@@ -144,12 +144,12 @@ def _backends() -> Iterator[Finding]:
 
 
 def _training() -> Iterator[Finding]:
-    from vsr.models.trunk_native import NAMES, problem
+    from vsr.models.trunk_native import INSTRUCTION_SETS, library, problem
 
-    for dtype, name in NAMES.items():
-        why = problem(dtype)
+    for dtype in INSTRUCTION_SETS:
+        why, code = problem(dtype), library(dtype)
         text = None if why is None else f"trunk in torch, not C++: {why}"
-        works = f"trunk on cpu in C++ with {name}"
+        works = f"trunk on cpu in C++ with {code.name}" if code else ""
         yield _of("training", str(dtype).removeprefix("torch."), text, needed=False, works=works)
 
 

@@ -15,7 +15,7 @@ from vsr.errors import ModelError
 from vsr.models.bicubic import resize_matrix
 from vsr.models.fdiwn import CHANNELS, MEAN_RGB, SCALES, Fdiwn, Variant, Wdib
 from vsr.models.training.trunk import TrainingTrunk, native_problem
-from vsr.models.trunk_native import NAMES
+from vsr.models.trunk_native import library
 
 __all__ = [
     "PICTURE_RATE",
@@ -216,7 +216,9 @@ def how_it_runs(net: Fdiwn, device: torch.device, dtype: torch.dtype, patch: int
     problem = trunk.native_problem(device.type, dtype, patch)
     if problem is not None:
         return f"trunk in torch, not C++: {problem}"
-    return f"trunk in C++ with {NAMES[dtype]}, {str(dtype).removeprefix('torch.')}"
+    code = library(dtype)
+    assert code is not None  # noqa: S101 - else there would have been a problem
+    return f"trunk in C++ with {code.name}, {str(dtype).removeprefix('torch.')}"
 
 
 def _bias(layer: nn.Conv2d) -> Tensor:

@@ -159,8 +159,9 @@ def native_problem(kind: str, dtype: torch.dtype, width: int) -> str | None:
 class TrainingTrunk:
     """Runs a network's trunk; see the module.
 
-    On a CPU it is C++ (:mod:`vsr.models.trunk_native`): in bfloat16 on a processor with AMX, where
-    the width of a crop is a multiple of 16; in float32 on one with AVX2. Else it is torch.
+    On a CPU it is C++ (:mod:`vsr.models.trunk_native`): in bfloat16 on a processor with AMX or
+    AVX512-BF16, where the width of a crop is a multiple of 16; in float32 on one with AVX2. Else it
+    is torch.
 
     Args:
         net: the training form; its parameters are read anew at each call.

@@ -3,7 +3,7 @@
 One call runs a group forward and keeps a tape, one runs it backward; each image is worked on by one
 core, in whose caches its features stay. The arithmetic is that of
 :mod:`vsr.models.training.trunk`: in bfloat16 with float32 sums, gradients between units and
-statistics, on a processor with AMX; in float32 on one with AVX2.
+statistics, on a processor with AMX or AVX-512's products of bfloat16; in float32 on one with AVX2.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from vsr.errors import OutOfMemoryError
 from vsr.models.fdiwn import Fswg, ShuffleAttention, Wcrw, Wdib, Wirw
-from vsr.models.trunk_native.loader import NAMES, Library, library, problem
+from vsr.models.trunk_native.loader import INSTRUCTION_SETS, Library, library, problem
 
-__all__ = ["NAMES", "Group", "Library", "library", "parameters", "problem"]
+__all__ = ["INSTRUCTION_SETS", "Group", "Library", "library", "parameters", "problem"]
 
 #: Of the expanding convolutions: WIRW's, WCRW's, the fusion's.
 Widths = tuple[int, int, int]

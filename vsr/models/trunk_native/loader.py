@@ -11,10 +11,10 @@ import torch
 from vsr import native_build
 from vsr.errors import BackendError
 
-__all__ = ["NAMES", "Library", "library", "problem"]
+__all__ = ["INSTRUCTION_SETS", "Library", "file_name", "library", "problem"]
 
-#: What a library computes in -> the instruction set that it does so with.
-NAMES = {torch.bfloat16: "AMX", torch.float32: "AVX2"}
+#: What the trunk is computed in -> the instruction sets that there are libraries for, best first.
+INSTRUCTION_SETS = {torch.bfloat16: ("AMX", "AVX512-BF16"), torch.float32: ("AVX2",)}
 _FOLDER = Path(__file__).parent
 #: Of the C interface, the functions that give a long.
 _LONG = ("weights", "packed", "tape")
@@ -48,35 +48,47 @@ class Library:
             raise BackendError("the system does not give AMX's tile unit", where=str(path))
 
 
+def file_name(instruction_set: str) -> str:
+    """Of the library for it."""
+    return f"libvsr_training_{instruction_set.lower().replace('-', '_')}.so"
+
+
 def _find(dtype: torch.dtype) -> Library:
-    """Load the one that computes in ``dtype``.
+    """Load the best one that computes in ``dtype``.
 
     Raises:
         BackendError: there is none for this processor, and why.
     """
-    name = NAMES.get(dtype)
-    if name is None:
+    names = INSTRUCTION_SETS.get(dtype)
+    if names is None:
         raise BackendError("it computes in bfloat16 or float32")
-    if not _has(name):
+    able = [name for name in names if _has(name)]
+    if not able:
         raise BackendError(
-            f"in {str(dtype).removeprefix('torch.')} it needs a processor with {name}, "
-            "and torch knows of none here"
+            f"in {str(dtype).removeprefix('torch.')} it needs a processor with "
+            f"{' or '.join(names)}, and torch knows of none here"
         )
-    path = _FOLDER / f"libvsr_training_{name.lower()}.so"
     why = native_build.problem(_FOLDER / native_build.RECORD)
-    if not why and not path.is_file():
-        why = f"it was not built: the C++ compiler does not know {name}"
     if why:
         raise BackendError(why)
-    return Library(path, name)
+    problems = []
+    for name in able:
+        path = _FOLDER / file_name(name)
+        try:
+            if path.is_file():
+                return Library(path, name)
+            problems.append(f"it was not built: the C++ compiler does not know {name}")
+        except BackendError as error:
+            problems.append(error.what)
+    raise BackendError("; ".join(problems))
 
 
 def _has(name: str) -> bool:
     """Whether torch says that the processor has an instruction set, and what comes with it."""
-    if name == "AMX":
-        found = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-        return bool(found.get("amx_bf16") and found.get("avx512_bf16"))
-    return torch.backends.cpu.get_cpu_capability() in {"AVX2", "AVX512"}
+    if name == "AVX2":
+        return torch.backends.cpu.get_cpu_capability() in {"AVX2", "AVX512"}
+    found = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return bool(found.get("avx512_bf16") and (name != "AMX" or found.get("amx_bf16")))
 
 
 @cache

@@ -88,7 +88,7 @@ inline void wide_products_backward(const ProductRoom& room, Size size, const bf1
     store(d.expand_bias + c, load(d.expand_bias + c, mask) + load(bias_sums + c), mask);
   });
   put_left(size, narrow, w.reduced, room.left);
-  pixel_products(room, size, blocks_of(w.reduced), room.wide, blocks,
+  pixel_products(room, size, w.reduced, room.wide, w.wide,
                  [&](int column, int m, const float* tile) {
                    add_transposed(tile, w.wide - 16 * column, w.reduced - 16 * m,
                                   d.reduce + 16L * column * w.reduced + 16 * m, w.reduced);
@@ -100,11 +100,11 @@ inline void wide_products_backward(const ProductRoom& room, Size size, const bf1
                d.expand + 16L * m * all_outputs + begin + 16 * column, all_outputs);
     };
   };
-  pixel_products(room, size, blocks_of(w.inputs), room.wide_gradient, blocks,
+  pixel_products(room, size, w.inputs, room.wide_gradient, w.wide,
                  add_from(0, w.wide));
   if (w.extra) {
     put_right(size, extra, w.extra, room.extra_gradient);
-    pixel_products(room, size, blocks_of(w.inputs), room.extra_gradient, blocks_of(w.extra),
+    pixel_products(room, size, w.inputs, room.extra_gradient, w.extra,
                    add_from(w.wide, w.extra));
   }
 }

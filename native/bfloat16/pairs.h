@@ -3,9 +3,9 @@
 
 #include "../gates.h"
 #include "../simd.h"
-#include "tiles.h"
+#include "products.h"
 
-namespace vsr::amx {
+namespace vsr::bfloat16 {
 
 static_assert(kLanes == kTilePositions);
 
@@ -119,4 +119,4 @@ inline Pair leaky_relu(Pair a, float slope) {
 }
 inline Pair sigmoid(Pair a) { return {sigmoid(a.even), sigmoid(a.odd)}; }
 
-}  // namespace vsr::amx
+}  // namespace vsr::bfloat16

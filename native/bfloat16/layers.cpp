@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <stdexcept>
 
-namespace vsr::amx {
+namespace vsr::bfloat16 {
 namespace {
 
 // To bfloat16, ties to even.
@@ -93,4 +93,4 @@ void Convolution::lay_out(int pairs, int read) {
   weights.fill(kChannels, 3 * tiles, weight, bias);
 }
 
-}  // namespace vsr::amx
+}  // namespace vsr::bfloat16

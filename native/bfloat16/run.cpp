@@ -4,11 +4,11 @@
 #include "trunk.h"
 
 namespace vsr {
-namespace amx {
+namespace bfloat16 {
 namespace {
 
-struct AmxModel final : Model {
-  explicit AmxModel(Reader& reader) : network(Parameters<Layers>::read_network(reader)) {
+struct Bfloat16Model final : Model {
+  explicit Bfloat16Model(Reader& reader) : network(Parameters<Layers>::read_network(reader)) {
     // The only convolution that reads a part of its section: o1, of o1 and o2.
     for (Fswg& group : network.groups) group.skip.lay_out(2 * kPairs, kPairs);
   }
@@ -29,9 +29,9 @@ void put_phase(float* columns, int phase, Vec values) {
   _mm512_i32scatter_ps(columns + phase, every_fourth(), reinterpret_cast<__m512>(values), sizeof(float));
 }
 
-class AmxRun final : public Run {
+class Bfloat16Run final : public Run {
  public:
-  AmxRun(int height, int width, int threads)
+  Bfloat16Run(int height, int width, int threads)
       : geometry_(height, width),
         shared_(geometry_, std::min(threads, geometry_.tile_rows)),
         maps_(std::make_unique<Maps>(geometry_)) {
@@ -66,7 +66,7 @@ class AmxRun final : public Run {
   }
 
   void trunk(const Model& model) override {
-    const Network& network = static_cast<const AmxModel&>(model).network;
+    const Network& network = static_cast<const Bfloat16Model&>(model).network;
     in_parallel(shared_.members, [&](int member) {
       const Core core;
       Trunk(*workers_[member], *maps_).run(network);
@@ -166,16 +166,14 @@ class AmxRun final : public Run {
 };
 
 }  // namespace
-}  // namespace amx
+}  // namespace bfloat16
 
-std::unique_ptr<Model> make_model(Reader& parameters) { return std::make_unique<amx::AmxModel>(parameters); }
+std::unique_ptr<Model> make_model(Reader& parameters) { return std::make_unique<bfloat16::Bfloat16Model>(parameters); }
 
 std::unique_ptr<Run> make_run(int height, int width, int threads, bool) {
-  return std::make_unique<amx::AmxRun>(height, width, threads);
+  return std::make_unique<bfloat16::Bfloat16Run>(height, width, threads);
 }
 
-const char* obstacle() {
-  return tile_unit_is_allowed() ? nullptr : "the system does not give it the AMX tile registers";
-}
+const char* obstacle() { return bfloat16::Core::obstacle(); }
 
 }  // namespace vsr

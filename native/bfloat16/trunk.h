@@ -3,7 +3,7 @@
 
 #include "block.h"
 
-namespace vsr::amx {
+namespace vsr::bfloat16 {
 
 // The maps of a run. `input` holds the features that enter the trunk and, in the end, leave it.
 struct Maps {
@@ -106,4 +106,4 @@ class Trunk : public Stages {
   Maps& maps_;
 };
 
-}  // namespace vsr::amx
+}  // namespace vsr::bfloat16

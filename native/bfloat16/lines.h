@@ -9,7 +9,7 @@
 
 #include "stage.h"
 
-namespace vsr::amx {
+namespace vsr::bfloat16 {
 
 // A place in a line: sixteen positions of a phase.
 struct Spot {
@@ -228,4 +228,4 @@ inline auto copy_of(const Cell* from) {
   return [=](int place) { return _mm512_loadu_si512(from + place); };
 }
 
-}  // namespace vsr::amx
+}  // namespace vsr::bfloat16

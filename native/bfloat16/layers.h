@@ -6,7 +6,7 @@
 #include "../parameters.h"
 #include "layout.h"
 
-namespace vsr::amx {
+namespace vsr::bfloat16 {
 
 // Tiles of weights for a matrix [outputs][depth], outputs padded to whole products of two blocks
 // where there is more than one, depth to whole tiles.
@@ -46,8 +46,8 @@ struct Convolution {
 };
 
 struct Layers {
-  using Pointwise = amx::Pointwise;
-  using Convolution = amx::Convolution;
+  using Pointwise = bfloat16::Pointwise;
+  using Convolution = bfloat16::Convolution;
   static Pointwise pointwise(const RawPointwise& raw);
   static Convolution convolution(const RawConvolution& raw);
 };
@@ -63,15 +63,12 @@ template <int Blocks>
 inline __attribute__((always_inline)) void multiply(const Weights& weights, int pair_of_blocks,
                                                     const Cell* first, const Cell* second,
                                                     long pitch, long tile_step, float* to) {
-  const Cell* tile = weights.of(pair_of_blocks);
-  Product<Blocks>::begin(weights.bias_of(pair_of_blocks));
-  for (int k = 0; k < weights.depth; ++k) {
-    Product<Blocks>::add(tile, first, second, pitch);
-    tile += Blocks * kWeightTile;
-    first += tile_step;
-    second += tile_step;
-  }
-  Product<Blocks>::store(to);
+  const int depth = weights.depth;
+  multiply_tiles<Blocks>(weights.of(pair_of_blocks), weights.bias_of(pair_of_blocks), pitch, to,
+                         [=](auto&& add) __attribute__((always_inline)) {
+                           for (int k = 0; k < depth; ++k)
+                             add(first + k * tile_step, second + k * tile_step);
+                         });
 }
 
 // The lines above, at and below the one that is convolved: their sections.
@@ -87,15 +84,14 @@ inline __attribute__((always_inline)) void multiply(const Convolution& convoluti
   const long pitch = geometry.section_pitch;
   const long begin = offset + block.phase * section_pairs * pitch + block.position;
   const long next_phase = section_pairs * pitch;
-  const Cell* tile = convolution.weights.of(0);
-  Product<2>::begin(convolution.weights.bias_of(0));
-  for (const Cell* line : window.line)
-    for (const int row : convolution.tile_rows) {
-      const Cell* samples = line + begin + row * pitch;
-      Product<2>::add(tile, samples, samples + next_phase, pitch);
-      tile += 2 * kWeightTile;
-    }
-  Product<2>::store(to);
+  multiply_tiles<2>(convolution.weights.of(0), convolution.weights.bias_of(0), pitch, to,
+                    [&](auto&& add) __attribute__((always_inline)) {
+                      for (const Cell* line : window.line)
+                        for (const int row : convolution.tile_rows) {
+                          const Cell* samples = line + begin + row * pitch;
+                          add(samples, samples + next_phase);
+                        }
+                    });
 }
 
-}  // namespace vsr::amx
+}  // namespace vsr::bfloat16

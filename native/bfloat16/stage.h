@@ -8,7 +8,7 @@
 #include "../stage.h"
 #include "layers.h"
 
-namespace vsr::amx {
+namespace vsr::bfloat16 {
 
 // Sums of a row of tiles under way; see RowSums.
 class Sums {
@@ -174,4 +174,4 @@ class Worker {
   int stages_ = 0;
 };
 
-}  // namespace vsr::amx
+}  // namespace vsr::bfloat16

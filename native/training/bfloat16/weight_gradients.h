@@ -2,8 +2,6 @@
 // rows of 32 pixels; one on the right, as pairs of pixels of 16 channels.
 #pragma once
 
-#include <type_traits>
-
 #include "products.h"
 
 namespace vsr::training {
@@ -49,7 +47,6 @@ inline void transpose16(__m512i r[16]) {
 
 // Steps of 32 pixels in a line of a map; in the last one some may be beyond it.
 inline int line_steps(Size size) { return (size.width + 31) / 32; }
-inline int blocks_of(int channels) { return (channels + 15) / 16; }
 
 // A map on the left: for each step, for each block of 16 channels, a tile. Zeros beyond a line.
 inline void put_left(Size size, const bf16* x, int channels, bf16* to) {
@@ -121,88 +118,6 @@ struct PaddedRight {
   }
 };
 
-// Maps that are multiplied: steps of the left one, pairs of the right one.
-struct Walk {
-  int lines, steps;             // steps of a line
-  long left_step;               // elements from one to the next
-  long right_step, right_line;  // likewise, from a step or line to the next
-};
-
-template <int T>
-inline void zero_tile() {
-  asm volatile("tilezero %%tmm%c0" : : "i"(T));
-}
-template <int T>
-inline void load_tile(const bf16* from, long bytes) {
-  asm volatile("tileloadd (%1,%2,1), %%tmm%c0" : : "i"(T), "r"(from), "r"(bytes) : "memory");
-}
-template <int T>
-inline void store_tile(float* to) {
-  asm volatile("tilestored %%tmm%c0, (%1,%2,1)" : : "i"(T), "r"(to), "r"(64L) : "memory");
-}
-template <int Sum, int Left, int Right>
-inline void multiply_add() {
-  asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(Sum), "i"(Left), "i"(Right));
-}
-
-// body(std::integral_constant<int, 0>) to body(.. N - 1).
-template <int N, class Body>
-inline __attribute__((always_inline)) void each_constant(Body&& body) {
-  if constexpr (N > 1) each_constant<N - 1>(body);
-  body(std::integral_constant<int, N - 1>{});
-}
-
-// M blocks of the left map by N of the right one: sums[N][M][16][16]. right: where each begins;
-// pitch: from a pair to the next, elements.
-template <int M, int N>
-inline void outer(const Walk& walk, const bf16* left, const bf16* const* right, long pitch,
-                  float* sums) {
-  static_assert(M * N <= 6);
-  constexpr int kLeft = 6, kRight = 7;
-  before_loading_tiles();
-  each_constant<M * N>([](auto t) { zero_tile<t.value>(); });
-  for (int y = 0; y < walk.lines; ++y)
-    for (int k = 0; k < walk.steps; ++k, left += walk.left_step) {
-      const long at = y * walk.right_line + k * walk.right_step;
-      each_constant<N>([&](auto n) {
-        load_tile<kRight>(right[n.value] + at, 2 * pitch);
-        each_constant<M>([&](auto i) {
-          // To and fro: the last block is the next one's first.
-          constexpr int m = n.value % 2 ? M - 1 - i.value : i.value;
-          if (i.value > 0 || n.value == 0) load_tile<kLeft>(left + 512 * m, 64);
-          multiply_add<n.value * M + m, kLeft, kRight>();
-        });
-      });
-    }
-  each_constant<M * N>([&](auto t) { store_tile<t.value>(sums + 256 * t.value); });
-}
-
-// add(column, block, tile of sums [16][16]) for all `columns` of the right map and M blocks.
-template <int M, class Add>
-inline void outer_products(const Walk& walk, const bf16* left, const bf16* const* right,
-                           int columns, long pitch, Add add) {
-  constexpr int kMost = 6 / M;
-  alignas(64) float sums[6 * 256];
-  for (int at = 0; at < columns;) {
-    const int n = columns - at < kMost ? columns - at : kMost;
-    each_constant<kMost>([&](auto i) {
-      constexpr int N = i.value + 1;
-      if (n == N) outer<M, N>(walk, left, right + at, pitch, sums);
-    });
-    for (int j = 0; j < n; ++j)
-      for (int m = 0; m < M; ++m) add(at + j, m, sums + 256 * (j * M + m));
-    at += n;
-  }
-}
-
-template <class Add>
-inline void outer_products(int blocks, const Walk& walk, const bf16* left,
-                           const bf16* const* right, int columns, long pitch, Add add) {
-  if (blocks == 1) outer_products<1>(walk, left, right, columns, pitch, add);
-  if (blocks == 2) outer_products<2>(walk, left, right, columns, pitch, add);
-  if (blocks == 3) outer_products<3>(walk, left, right, columns, pitch, add);
-}
-
 // Adds 16 rows of sums to `rows` rows of `to`, which are `pitch` apart, `count` numbers each.
 inline void add_tile(const float* sums, int rows, int count, float* to, long pitch) {
   const __mmask16 mask = first(count);
@@ -222,7 +137,6 @@ inline void add_transposed(const float* sums, int rows, int count, float* to, lo
 
 // Room for the maps as they are multiplied.
 struct ProductRoom {
-  static constexpr int kMostLeft = 3;  // blocks
   bf16 *left, *wide, *wide_gradient, *extra_gradient;
   PaddedRight padded[kMostLeft];  // for so many blocks, less one
   // widest: the most channels that a map has.
@@ -242,14 +156,14 @@ inline void add_weight_gradient(const ProductRoom& room, Size size, const bf16* 
   const PaddedRight& right = room.padded[blocks - 1];
   put_left(size, g, outputs, room.left);
   right.put(size, x, inputs);
-  const bf16* columns[9 * ProductRoom::kMostLeft];
+  const bf16* columns[9 * kMostLeft];
   for (int tap = 0; tap < 9; ++tap)
     for (int b = 0; b < blocks; ++b)
       columns[tap * blocks + b] = right.tap(size, blocks, tap) + 32 * b;
   const long pitch = 32L * blocks;
   const Walk walk{size.height, line_steps(size), 512L * blocks_of(outputs), 16 * pitch,
                   size.line() / 2 * pitch};
-  outer_products(blocks_of(outputs), walk, room.left, columns, 9 * blocks, pitch,
+  outer_products(outputs, inputs, walk, room.left, columns, 9 * blocks, pitch,
                  [&](int column, int m, const float* sums) {
                    const int tap = column / blocks, in = column % blocks * 16;
                    add_transposed(sums, inputs - in, outputs - 16 * m,
@@ -258,16 +172,17 @@ inline void add_weight_gradient(const ProductRoom& room, Size size, const bf16* 
 }
 
 // add(block of the right map, block of the left one, tile of sums [16][16]), where the left map's
-// lines are in the room and the right one has so many blocks of 16 channels.
+// lines are in the room. channels: of the left map and of the right one.
 template <class Add>
-inline void pixel_products(const ProductRoom& room, Size size, int left_blocks, const bf16* right,
-                           int blocks, Add add) {
+inline void pixel_products(const ProductRoom& room, Size size, int channels, const bf16* right,
+                           int right_channels, Add add) {
+  const int blocks = blocks_of(right_channels);
   const bf16* columns[9];
   for (int b = 0; b < blocks; ++b) columns[b] = right + 32 * b;
   const long pitch = 32L * blocks;
-  const Walk walk{size.height, line_steps(size), 512L * left_blocks, 16 * pitch,
+  const Walk walk{size.height, line_steps(size), 512L * blocks_of(channels), 16 * pitch,
                   size.width / 2 * pitch};
-  outer_products(left_blocks, walk, room.left, columns, blocks, pitch, add);
+  outer_products(channels, right_channels, walk, room.left, columns, blocks, pitch, add);
 }
 
 }  // namespace vsr::training

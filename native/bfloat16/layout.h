@@ -8,7 +8,7 @@
 #include "../layout.h"
 #include "pairs.h"
 
-namespace vsr::amx {
+namespace vsr::bfloat16 {
 
 struct Geometry : Size {
   // Cells from a pair of channels to the next. An odd number of cache lines, so that the rows of a
@@ -124,4 +124,4 @@ inline Samples samples_of(const Geometry& geometry, const Cell* line, int first_
           geometry.positions};
 }
 
-}  // namespace vsr::amx
+}  // namespace vsr::bfloat16

@@ -8,7 +8,7 @@
 
 #include "lines.h"
 
-namespace vsr::amx {
+namespace vsr::bfloat16 {
 
 // A map that may have to be gated where it is read next.
 struct Pending {
@@ -326,4 +326,4 @@ class Stages {
   }
 };
 
-}  // namespace vsr::amx
+}  // namespace vsr::bfloat16
