@@ -22,7 +22,7 @@ from speed import training_form
 import vsr
 from pipelines.bench.machine import machine
 from pipelines.memory import keep_freed_memory
-from vsr.engine.native.library import amx_problem
+from vsr.engine.native.library import BFLOAT16, bfloat16_problem, library
 
 #: What is left of the recorded ratio at least.
 LEAST = 0.9
@@ -56,8 +56,8 @@ def main() -> None:
     torch.set_num_threads(1)
     keep_freed_memory()
     kind = machine()["cpu"] + ", " + torch.backends.cpu.get_cpu_capability()
-    if amx_problem() is None:
-        kind += ", AMX"
+    if bfloat16_problem() is None:
+        kind += f", {BFLOAT16[library(bfloat16=True).name]}"
     path = record.RESULTS / f"{NAME}.json"
     rows = json.loads(path.read_text())["rows"] if path.is_file() else []
     known = next((row["ratio"] for row in rows if row["processor"] == kind), None)

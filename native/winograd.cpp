@@ -1,24 +1,6 @@
 #include "winograd.h"
 
 namespace vsr {
-namespace {
-
-constexpr double kA = kPointA, kB = kPointB;
-constexpr double kFinite[5] = {0, kA, -kA, kB, -kB};
-
-// G on three values: each point's powers over the product of its distances to the others.
-void kernel_1d(const double* g, int step, double* out, int out_step) {
-  for (int i = 0; i < 5; ++i) {
-    const double p = kFinite[i];
-    double distance = 1;
-    for (double q : kFinite)
-      if (q != p) distance *= p - q;
-    out[i * out_step] = (g[0] + p * g[step] + p * p * g[2 * step]) / distance;
-  }
-  out[5 * out_step] = g[2 * step];
-}
-
-}  // namespace
 
 void Convolution::add_block(const int* outputs, int block_first, int depth, const float* kernels,
                             const float* bias) {

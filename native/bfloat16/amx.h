@@ -29,6 +29,8 @@ class Core {
   TileUnit unit_{shapes()};
 };
 
+constexpr int weight_at(int output, int pair) { return output * kTilePositions + pair; }
+
 // Sums are in tiles 0 to 3, weights in 4 and 5, samples in 6 and 7.
 template <int Blocks, class ForEach>
 inline __attribute__((always_inline)) void multiply_tiles(const Cell* weights, const float* bias,

@@ -297,11 +297,11 @@ class Stages {
             const float skip = skips[branch];
             return [=](int i) { return cells_of(gate(load_pair(t + i)) + load_pair(skipped + i) * skip); };
           });
-          reduce_line(worker_, block.fuse, samples_of(geometry_, both), kReduced.in(line, geometry_));
+          reduce_line(worker_, block.fuse, both.samples(geometry_), kReduced.in(line, geometry_));
         },
         [&](int y, const Window& window) {
           const auto value = [&](const Spot& spot, Pair wide, Pair shortcut, Pair calibration) {
-            const Pair b = load_pair(kBoth.row(window, geometry_, spot, kPairs + spot.pair));
+            const Pair b = load_pair(kBoth.sample(window, geometry_, spot, kPairs + spot.pair));
             const Pair rest = shortcut + load_pair(x.at(y, spot.pair) + spot.place) + sigmoid(calibration) * b;
             store_pair(m.t2.at(y, spot.pair) + spot.place, rest);
             return std::array{store_pair(m.t1.at(y, spot.pair) + spot.place, wide)};

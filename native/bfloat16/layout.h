@@ -35,7 +35,7 @@ struct Geometry : Size {
   std::vector<__mmask16> masks_;
 };
 
-// Sixteen positions in two neighbouring phases: what a product gives at a time.
+// Sixteen positions in two neighbouring phases: what a 1x1 convolution gives at a time.
 struct Block {
   int position, phase;
   int place(const Geometry& geometry, int column_group) const {
@@ -49,6 +49,12 @@ inline void for_blocks(const Geometry& geometry, Body&& body) {
   for (int position = 0; position < geometry.positions; position += kTilePositions)
     for (int phase = 0; phase < kTile; phase += 2) body(Block{position, phase});
 }
+
+// A place in a line: sixteen positions of a phase.
+struct Spot {
+  int pair, phase, position;
+  int place;  // in a stored line
+};
 
 // A map of 24 channels between two stages: [height][12 pairs][map_pitch]. Samples beyond the picture
 // are zero, always.
@@ -75,36 +81,6 @@ inline auto channel_of(Map& map, int y, int channel) {
   return [=](int place) { return load_half(from + place, odd); };
 }
 
-// The rows of a line that a convolution reads: [6][pairs][section_pitch]. The six are phase 3 one
-// position to the right, the four phases, and phase 0 one position to the left: the neighbours of
-// phase f are at f, f + 1 and f + 2.
-constexpr int kNeighbours = kTile + 2;
-
-struct Section {
-  Cell* rows;
-  int pairs;
-
-  Cell* row(const Geometry& geometry, int neighbour, int pair) const {
-    return rows + static_cast<long>(neighbour * pairs + pair) * geometry.section_pitch;
-  }
-
-  void store(const Geometry& geometry, int pair, int phase, int position, __m512i cells) const {
-    store_cells(row(geometry, phase + 1, pair) + position, cells);
-    if (phase == kTile - 1) {
-      Cell* right = row(geometry, 0, pair);
-      store_cells(right + position + 1, cells);
-      if (position == 0) right[0] = 0;
-    } else if (phase == 0) {
-      Cell* left = row(geometry, kTile + 1, pair);
-      store_cells(left + position - 1, cells);
-      if (position + kLanes == geometry.positions) left[geometry.positions - 1] = 0;
-    }
-  }
-};
-
-// How many rows sections with that many pairs take up.
-constexpr int section_rows(int pairs) { return kNeighbours * pairs; }
-
 // Where a product finds samples: of phase 0, position 0, first pair.
 struct Samples {
   const Cell* cells;
@@ -114,11 +90,7 @@ struct Samples {
   }
 };
 
-// Pairs from `first_pair` on, of a section or a stored line.
-inline Samples samples_of(const Geometry& geometry, const Section& section, int first_pair = 0) {
-  return {section.row(geometry, 1, first_pair), geometry.section_pitch,
-          static_cast<long>(section.pairs) * geometry.section_pitch};
-}
+// Pairs from `first_pair` on of a stored line.
 inline Samples samples_of(const Geometry& geometry, const Cell* line, int first_pair = 0) {
   return {line + static_cast<long>(first_pair) * geometry.map_pitch, geometry.map_pitch,
           geometry.positions};

@@ -11,12 +11,6 @@
 
 namespace vsr::bfloat16 {
 
-// A place in a line: sixteen positions of a phase.
-struct Spot {
-  int pair, phase, position;
-  int place;  // in a stored line
-};
-
 // ReLU of an expansion's 24 outputs, as samples of the reduction.
 inline void pack_hidden(const float* products, Cell* hidden) {
   for (int pair = 0; pair < kTilePairs; ++pair)
@@ -83,57 +77,58 @@ inline void reduce_line(Worker& worker, const Wide& unit, const Samples& in, con
     expand_and_reduce<2>(worker, unit, in, to);
   else
     expand_and_reduce<1>(worker, unit, in, to);
+  to.finish(worker.geometry);
 }
 
 // Where a section lies in every line of a stage.
 struct At {
   int first_row, pairs;
   Section in(Cell* line, const Geometry& geometry) const {
-    return {line + static_cast<long>(first_row) * geometry.section_pitch, pairs};
+    return section_of(line, geometry, first_row, pairs);
   }
-  // The same in a window, to be read.
-  const Cell* row(const Window& window, const Geometry& geometry, const Spot& spot, int pair) const {
-    return window.line[1] + spot.position +
-           static_cast<long>(first_row + (spot.phase + 1) * pairs + pair) * geometry.section_pitch;
+  // What was stored there, in a window, to be read.
+  Samples samples(const Window& window, const Geometry& geometry) const {
+    return in(const_cast<Cell*>(window.line[1]), geometry).samples(geometry);
+  }
+  const Cell* sample(const Window& window, const Geometry& geometry, const Spot& spot, int pair) const {
+    const Samples all = samples(window, geometry);
+    return all.cells + spot.phase * all.phase_pitch + pair * all.pair_pitch + spot.position;
   }
 };
 
 // The products of a convolution that reads a section, as compute_line wants them.
 inline auto product_of(const Convolution& convolution, const Window& window, const At& at,
                        const Geometry& geometry) {
-  const long offset = static_cast<long>(at.first_row) * geometry.section_pitch;
-  return [=, &convolution, &window, &geometry](const Block& block, float* to) {
-    multiply(convolution, window, offset, geometry, at.pairs, block, to);
+  return [=, &convolution, &window, &geometry](const Patch& patch, float* to) {
+    multiply(convolution, window, geometry, at.first_row, at.pairs, patch, to);
   };
 }
 
 // The same of a 1x1 convolution to 24 channels, at the line itself.
 inline auto product_of(const Pointwise& layer, const Window& window, const At& at,
                        const Geometry& geometry) {
-  const Samples in = samples_of(geometry, at.in(const_cast<Cell*>(window.line[1]), geometry));
-  return [=, &layer](const Block& block, float* to) {
-    const Cell* samples = in.at(block);
-    multiply<2>(layer.weights, 0, samples, samples + in.phase_pitch, in.pair_pitch,
-                kTilePairs * in.pair_pitch, to);
-  };
+  const Samples in = at.samples(window, geometry);
+  return [=, &layer](const Patch& patch, float* to) { multiply(layer, in, patch, to); };
 }
 
-// Computes products for every block of line y and hands them, pair by pair, to
+// Computes products for every patch of line y and hands them, pair by pair, to
 // value(spot, product...), whose std::array<Pair, Sets> is summed. What lies beyond the picture is
 // zero in the products.
 template <int Sets, class Value, class... Products>
 inline void compute_line(Worker& worker, int y, Value&& value, Products&&... products) {
+  constexpr int kRow = kPatchColumns * kTilePositions;  // of an output's products
   const Geometry& geometry = worker.geometry;
-  const auto look_at = [&]<size_t... k>(const Block& block, int slot, std::index_sequence<k...>) {
-    const bool begins = Worker::begins_row(y) && block.position == 0 && block.phase == 0;
-    for (int pair = 0; pair < kPairs; ++pair) {
+  const auto look_at = [&]<size_t... k>(const Patch& patch, int slot, std::index_sequence<k...>) {
+    const bool begins = Worker::begins_row(y) && patch.begins();
+    for (int i = 0; i < kPatchPairs; ++i) {
+      const int pair = patch.first_pair + i;
       Sums::Channel sums[Sets > 0 ? Sets : 1][2];
-      for (int n = 0; n < 2; ++n) {
-        const Spot spot{pair, block.phase + n, block.position, block.place(geometry, n)};
+      for (int n = 0; n < patch.columns(); ++n) {
+        const Spot spot = patch.spot(geometry, pair, n);
         const __mmask16 mask = geometry.mask(spot.place);
         const auto product = [&](size_t which) -> Pair {
-          const float* even = worker.products[slot][which] + 2 * pair * kColumns + n * kLanes;
-          return {load_masked(mask, even), load_masked(mask, even + kColumns)};
+          const float* even = worker.products[slot][which] + 2 * i * kRow + n * kLanes;
+          return {load_masked(mask, even), load_masked(mask, even + kRow)};
         };
         const auto values = value(spot, product(k)...);
         for (int set = 0; set < Sets; ++set) {
@@ -156,18 +151,21 @@ inline void compute_line(Worker& worker, int y, Value&& value, Products&&... pro
     }
   };
   constexpr auto kAll = std::index_sequence_for<Products...>{};
-  Block before{};
+  Patch before{};
   int count = 0;
-  for_blocks(geometry, [&](const Block& block) {
-    const int slot = count & 1;
+  for_patches(geometry, [&](const Patch& patch) {
+    const int slot = count & kAhead;
     size_t which = 0;
-    (products(block, worker.products[slot][which++]), ...);
+    (products(patch, worker.products[slot][which++]), ...);
     worker.prefetcher.step();
-    if (count > 0) look_at(before, slot ^ 1, kAll);
-    before = block;
+    if constexpr (kAhead == 0)
+      look_at(patch, slot, kAll);
+    else if (count > 0)
+      look_at(before, slot ^ 1, kAll);
+    before = patch;
     ++count;
   });
-  look_at(before, (count - 1) & 1, kAll);
+  if constexpr (kAhead == 1) look_at(before, (count - 1) & 1, kAll);
   for (int set = 0; set < Sets; ++set) worker.sum_up(y, set);
 }
 
@@ -213,6 +211,7 @@ inline void fill_section(const Geometry& geometry, const Section& to, Of&& of) {
       for (int position = 0; position < geometry.positions; position += kLanes)
         to.store(geometry, pair, phase, position, cells(phase * geometry.positions + position));
   }
+  to.finish(geometry);
 }
 
 // The same for a stored line of 24 channels.

@@ -18,7 +18,7 @@ constexpr int kColumns = 2 * kTilePositions;
 
 // A pair of channels at a position: two bfloat16, the even channel in the lower half.
 using Cell = uint32_t;
-// A tile of weights: [12 outputs][16 cells, of which 12 are used].
+// Room for a tile of weights: twelve times sixteen cells, of which twelve are used.
 constexpr int kWeightTile = kTileOutputs * kTilePositions;
 
 }  // namespace vsr::bfloat16
@@ -26,6 +26,7 @@ constexpr int kWeightTile = kTileOutputs * kTilePositions;
 // What multiplies. Both define
 //
 //   Core: sets a thread's core up for as long as it lives;
+//   weight_at(output, pair): where a tile of weights has theirs;
 //   multiply_tiles<Blocks>(weights, bias, pitch, to, samples): to = bias + weights * samples, for
 //     Blocks times twelve outputs. weights: [tiles][Blocks] tiles; bias: [12 * Blocks][16], a value
 //     to a row; to: [12 * Blocks][2][16]. samples(add) calls add(first, second) for each tile of

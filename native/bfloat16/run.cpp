@@ -1,4 +1,4 @@
-// The AMX engine's runs.
+// The runs of the engine that computes in bfloat16.
 #include "../run.h"
 
 #include "trunk.h"

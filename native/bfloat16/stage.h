@@ -54,9 +54,6 @@ class Sums {
   Vec pivot_[kChannels], sum_[kChannels], squares_[kChannels];
 };
 
-// Where the sections of a line begin, in rows: those of up to 48 channels and their reduction.
-constexpr int kLineRows = section_rows(2 * kPairs) + section_rows(kPairs) + 2 * kTilePairs;
-
 // Asks for lines of maps before they are needed, a part with every block. They come from far away:
 // from the cache that all cores share, or from memory.
 class Prefetcher {
@@ -113,7 +110,7 @@ class Worker {
     shared_.barrier.wait();
     if (any) produce(begin, ring(begin), true);
     for (int y = begin; y < end; ++y) {
-      prefetcher.begin(sizeof(Cell) * kPairs * geometry.map_pitch, geometry.positions / kTilePositions * 2);
+      prefetcher.begin(sizeof(Cell) * kPairs * geometry.map_pitch, patches_of(geometry));
       if (y + 2 < end)
         for (Map* map : maps) prefetcher.add(map->line(y + 2));
       if (y + 1 < end) produce(y + 1, ring(y + 1), true);
@@ -150,8 +147,9 @@ class Worker {
   // A stored line of up to 48 channels that only this thread sees.
   Cell* scratch() { return scratch_.get(); }
 
-  // Products on their way: of the block at hand, and of the one before it.
-  static constexpr int kOutputs = kChannels * kColumns;
+  // Products on their way: of the block or patch at hand, and of the one before it.
+  static constexpr int kOutputs =
+      std::max(kChannels * kColumns, 2 * kPatchPairs * kPatchColumns * kTilePositions);
   alignas(64) float products[2][3][kOutputs];
   alignas(64) Cell hidden[2][kMaxHidden / kChannels + 1][kTilePairs * kColumns];
 

@@ -52,7 +52,7 @@ class Trunk : public Stages {
         [&](int y, Cell* line, bool) { fill_both(line, y, o1, y2, gate); },
         [&](int y, const Window& window) {
           const auto value = [&](const Spot& spot, Pair skip, Pair merged) {
-            const Pair sum = skip + load_pair(kBoth.row(window, geometry_, spot, kPairs + spot.pair));
+            const Pair sum = skip + load_pair(kBoth.sample(window, geometry_, spot, kPairs + spot.pair));
             store_pair(c1.at(y, spot.pair) + spot.place, merged);
             return std::array{store_pair(x3.at(y, spot.pair) + spot.place, sum)};
           };
@@ -74,7 +74,7 @@ class Trunk : public Stages {
           // o3's channels are stored in another order than the result's.
           const auto o3 = [&](const Spot& spot, int channel) {
             const int stored = group.natural[channel];
-            return load_half(kBoth.row(window, geometry_, spot, kPairs + stored / 2), stored % 2 != 0);
+            return load_half(kBoth.sample(window, geometry_, spot, kPairs + stored / 2), stored % 2 != 0);
           };
           const auto value = [&](const Spot& spot, Pair merged) {
             const int pair = spot.pair;
@@ -91,8 +91,7 @@ class Trunk : public Stages {
 
   // A line of one map and, gated, of another.
   void fill_both(Cell* line, int y, Map& plain, Map& gated, const Gate& gate) {
-    const Section both = kBoth.in(line, geometry_);
-    fill_section(geometry_, Section{both.rows, both.pairs}, [&](int pair) {
+    fill_section(geometry_, kBoth.in(line, geometry_), [&](int pair) {
       const bool is_gated = pair >= kPairs;
       const int of_map = is_gated ? pair - kPairs : pair;
       const Cell* from = (is_gated ? gated : plain).at(y, of_map);

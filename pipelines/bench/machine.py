@@ -68,7 +68,7 @@ def measure_limits(device: str, repetitions: int = 5) -> Limits:
 def instruction_set() -> str:
     """Of the native engine on this processor; ``none`` where it cannot run."""
     try:
-        return find()[0]
+        return find()[0][0]
     except BackendError:
         return "none"
 

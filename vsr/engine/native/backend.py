@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vsr.engine.backend import Dtype
-from vsr.engine.native.library import Network, Run, amx_problem, library, problem
+from vsr.engine.native.library import BFLOAT16, Network, Run, bfloat16_problem, library, problem
 from vsr.engine.native.pack import pack_trunk
 from vsr.models.fdiwn_inference import FdiwnInference
 from vsr.models.registry import load_model, network_class
@@ -27,7 +27,8 @@ class NativeBackend:
     """See :class:`vsr.engine.backend.Backend`.
 
     Statistics are float32; ``dtype`` is what maps are stored as in between. Products are float32
-    too, but for bfloat16's, which AMX computes. As many threads compute as torch would use.
+    too, but for bfloat16's, where the processor multiplies that. As many threads compute as torch
+    would use.
     """
 
     def __init__(self, model: ModelPlan, device: str, dtype: str) -> None:
@@ -52,7 +53,7 @@ class NativeBackend:
         """The fastest first: bfloat16 costs less than 0.01 dB, half precision than 0.001."""
         if device != "cpu" or not issubclass(network_class(model), FdiwnInference):
             return ()
-        if amx_problem() is None:
+        if bfloat16_problem() is None:
             return ("bfloat16", "float16", "float32")
         return ("float16", "float32")
 
@@ -61,7 +62,9 @@ class NativeBackend:
         """How it runs, for people: the instruction sets that were chosen."""
         found = library()
         said = f"on {device} with {found.name}, {found.lanes} floats a vector"
-        return said if amx_problem() else f"{said}; bfloat16 with AMX"
+        if bfloat16_problem() is not None:
+            return said
+        return f"{said}; bfloat16 with {BFLOAT16[library(bfloat16=True).name]}"
 
     @torch.inference_mode()
     def __call__(self, rgb: Tensor) -> Tensor:

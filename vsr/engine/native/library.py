@@ -2,7 +2,7 @@
 
 One library is built for each instruction set, so that code compiled for one can never run in place
 of another's. On x86-64, which one is loaded follows torch, which also obeys
-``ATEN_CPU_CAPABILITY``. The library for AMX computes in bfloat16, the others in float32.
+``ATEN_CPU_CAPABILITY``. The libraries of :data:`BFLOAT16` compute in it, the others in float32.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
-    "AMX",
+    "BFLOAT16",
     "INSTRUCTION_SETS",
     "Library",
     "Network",
     "Run",
-    "amx_problem",
+    "bfloat16_problem",
     "find",
     "library",
     "problem",
@@ -46,8 +46,8 @@ INSTRUCTION_SETS: dict[str, tuple[str, ...]] = {
 }
 #: Systems' names of ARM64, all of whose processors can run the library for NEON.
 _ARM64 = ("aarch64", "arm64")
-#: The library whose products are bfloat16's.
-AMX = "amx"
+#: The libraries whose products are bfloat16's, best first -> what their instructions are called.
+BFLOAT16 = {"amx": "AMX", "avx512_bf16": "AVX512-BF16"}
 _FOLDER = Path(__file__).parent
 #: What the build says of itself: its libraries, or why there are none.
 _RECORD = _FOLDER / native_build.RECORD
@@ -55,31 +55,39 @@ _RECORD = _FOLDER / native_build.RECORD
 _INTERFACE = 2
 
 
-def find(*, bfloat16: bool = False) -> tuple[str, Path]:
-    """Instruction set and path of the library for this processor.
+def find(*, bfloat16: bool = False) -> list[tuple[str, Path]]:
+    """Instruction sets and paths of the libraries for this processor, best first.
 
     Args:
-        bfloat16: the one that computes in bfloat16.
+        bfloat16: those that compute in bfloat16.
 
     Raises:
         BackendError: there is none, and why.
     """
-    wanted = _for_this_processor()
-    if bfloat16:
-        # torch names no capability above AVX512, and tells of AMX by itself.
-        if wanted[0] != "avx512" or not torch.cpu._is_amx_tile_supported():
-            raise BackendError("it computes in bfloat16 with AMX, which this processor has not")
-        wanted = (AMX,)
+    wanted = _with_bfloat16() if bfloat16 else _for_this_processor()
     why = native_build.problem(_RECORD)
     if not why:
-        for name in wanted:
-            path = _FOLDER / f"libvsr_{name}.so"
-            if path.is_file():
-                return name, path
+        paths = [(name, _FOLDER / f"libvsr_{name}.so") for name in wanted]
+        if found := [(name, path) for name, path in paths if path.is_file()]:
+            return found
         why = "its library is missing"
     raise BackendError(
         why, remedy="With a C++ compiler and CMake at hand, install the package again."
     )
+
+
+def _with_bfloat16() -> list[str]:
+    """Those of :data:`BFLOAT16` that this processor has the instructions for.
+
+    Raises:
+        BackendError: there is none.
+    """
+    # torch names no capability above AVX512, and tells of these by themselves.
+    if _for_this_processor()[0] == "avx512" and torch.cpu._is_avx512_bf16_supported():
+        amx = ["amx"] if torch.cpu._is_amx_tile_supported() else []
+        return [*amx, "avx512_bf16"]
+    names = " or ".join(BFLOAT16.values())
+    raise BackendError(f"it computes in bfloat16 with {names}, which this processor has not")
 
 
 def _for_this_processor() -> tuple[str, ...]:
@@ -101,16 +109,22 @@ def _for_this_processor() -> tuple[str, ...]:
 
 @cache
 def library(*, bfloat16: bool = False) -> Library:
-    """The library for this processor, loaded once.
+    """The best library for this processor that works, loaded once.
 
     Args:
-        bfloat16: the one that computes in bfloat16.
+        bfloat16: the best that computes in bfloat16.
 
     Raises:
-        BackendError: there is none, or it does not load or is of another version.
+        BackendError: there is none, or none loads, or they are of another version.
     """
-    name, path = find(bfloat16=bfloat16)
-    return Library(name, path)
+    first: BackendError | None = None
+    for name, path in find(bfloat16=bfloat16):
+        try:
+            return Library(name, path)
+        except BackendError as error:
+            first = first or error
+    assert first is not None  # noqa: S101 - find() gives one at least
+    raise first
 
 
 def problem() -> str | None:
@@ -118,8 +132,8 @@ def problem() -> str | None:
     return _problem_of(bfloat16=False)
 
 
-def amx_problem() -> str | None:
-    """Why the library that computes in bfloat16 cannot be used here; ``None`` if it can."""
+def bfloat16_problem() -> str | None:
+    """Why no library that computes in bfloat16 can be used here; ``None`` if one can."""
     return _problem_of(bfloat16=True)
 
 
@@ -226,8 +240,8 @@ class Run:
             lib: the library.
             height, width: of the frame, at least 1.
             threads: how many compute.
-            half: keep maps in half precision rather than float32. The library for AMX keeps them
-                in bfloat16 in any case.
+            half: keep maps in half precision rather than float32. The libraries that compute in
+                bfloat16 keep them in it in any case.
 
         Raises:
             OutOfMemoryError: there is no room.

@@ -1,9 +1,16 @@
-"""The AMX engine: products of bfloat16 are what torch computes of the same rounded numbers."""
+"""The engines that multiply bfloat16: what torch computes of the same rounded numbers, or near it.
+
+Those without tiles convolve by Winograd's form, which rounds other numbers: sums of the samples and
+of the weights. What that does is a part of the bounds.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - what everybody calls it
@@ -16,6 +23,7 @@ from test_native import SHAPES, features, run, stage
 from vsr.engine.backend import open_backend
 from vsr.engine.device import choose_device
 from vsr.engine.native import library as native
+from vsr.engine.native.backend import NativeBackend
 from vsr.engine.native.library import Library
 from vsr.engine.native.pack import Packer
 from vsr.errors import BackendError
@@ -29,12 +37,15 @@ from vsr.types import ModelPlan
 ROUNDING = 2.0**-8
 
 
-@pytest.fixture(scope="module")
-def engine() -> Library:
-    problem = native.amx_problem()
+@pytest.fixture(scope="module", params=native.BFLOAT16)
+def engine(request: pytest.FixtureRequest) -> Library:
+    problem = native.bfloat16_problem()
     if problem is not None:
         pytest.skip(problem)
-    return native.library(bfloat16=True)
+    path = dict(native.find(bfloat16=True)).get(request.param)
+    if path is None:
+        pytest.skip("this processor has no AMX")
+    return Library(request.param, path)
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +55,11 @@ def group() -> _Fswg:
 
 def rounded(x: torch.Tensor) -> torch.Tensor:
     return x.bfloat16().float()
+
+
+def half_up(x: torch.Tensor) -> torch.Tensor:
+    """Rounded to bfloat16 as the engine rounds samples: halves away from zero."""
+    return (x.float().view(torch.int32) + 0x8000).bitwise_and(-0x10000).view(torch.float32)
 
 
 def near(result: torch.Tensor, expected: torch.Tensor, share: float) -> None:
@@ -67,7 +83,38 @@ def test_features_come_back_rounded_and_their_moments_are_theirs(
     torch.testing.assert_close(said[1], variance, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("shape", [*SHAPES, (9, 64), (6, 65), (4, 128)])
+#: Of Winograd's F(4, 3), the finite ones; see native/transforms.h.
+POINTS = (0.0, 0.625, -0.625, 1.5, -1.5)
+
+
+def by_winograd(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """A 3x3 convolution along lines, by products of bfloat16; all else float64.
+
+    The matrices are Toom and Cook's: a kernel and the outputs as polynomials at the points, the
+    inputs as coefficients of the product of (t - q) over the other points q.
+    """
+    others = [[q for q in POINTS if q != p] for p in POINTS]
+    ascending = [np.poly(roots)[::-1] for roots in others]  # type: ignore[arg-type]
+    inputs = np.zeros((6, 6))
+    inputs[:5, :5], inputs[5] = ascending, np.poly(POINTS)[::-1]
+    kernel = [[p**k / np.prod([p - q for q in rest]) for k in range(3)]
+              for p, rest in zip(POINTS, others, strict=True)]  # fmt: skip
+    kernels = torch.tensor([*kernel, [0, 0, 1]], dtype=torch.float64)
+    outputs = torch.tensor([[*(p**k for p in POINTS), k == 3] for k in range(4)]).double()
+
+    width = x.shape[3]
+    padded = F.pad(x, (1, 1 + -width % 4, 1, 1)).double()
+    tiles = torch.einsum("bchtn,pn->pbcht", padded.unfold(3, 6, 4), torch.from_numpy(inputs))
+    points = torch.einsum("pk,ocyk->pocy", kernels, weight.double())
+    products = [
+        F.conv2d(half_up(tile).double(), rounded(point).double()[..., None])
+        for tile, point in zip(tiles, points, strict=True)
+    ]
+    result = torch.einsum("pboht,kp->bohtk", torch.stack(products), outputs)
+    return (result.flatten(3)[..., :width] + bias.double().view(1, -1, 1, 1)).float()
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, (9, 64), (6, 65), (4, 128), (3, 200)])
 @pytest.mark.parametrize("threads", [1, 3])
 def test_convolution(engine: Library, shape: tuple[int, int], threads: int) -> None:
     x = rounded(features(*shape))
@@ -78,8 +125,16 @@ def test_convolution(engine: Library, shape: tuple[int, int], threads: int) -> N
     packer.convolution(weight, bias, range(CHANNELS))
     (result,), _ = stage(engine, "convolution", x, packer, threads)
     expected = F.conv2d(x.double(), weight.double(), bias.double(), padding=1).float()
-    # Summed in float32: only the result is rounded.
-    assert ((result - expected).abs() <= expected.abs() * ROUNDING + 1e-4).all()
+    if engine.name == "amx":
+        # Summed in float32: only the result is rounded.
+        assert ((result - expected).abs() <= expected.abs() * ROUNDING + 1e-4).all()
+        return
+    theirs = by_winograd(x, weight, bias)
+    near(theirs, expected, 2 * ROUNDING)
+    # Only the result is rounded besides; a point that float32 puts beside a half falls elsewhere.
+    size = expected.pow(2).mean().sqrt()
+    assert ((result - theirs).abs() <= theirs.abs() * ROUNDING + 2e-3 * size).all()
+    near(result, theirs, ROUNDING / 2)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -189,36 +244,68 @@ def test_tiny_numbers_are_what_they_were_for_others(engine: Library) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("scale", SCALES)
 def test_set5_stays_within_a_hundredth_of_a_decibel(
-    engine: Library, reference: Path, scale: int
+    engine: Library, reference: Path, scale: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = str(reference / "weights" / f"fdiwn_x{scale}_authors.pt")
     plan = ModelPlan("fdiwn", scale, weights)
+    monkeypatch.setattr("vsr.engine.native.backend.library", lambda **_: engine)
+    quick_backend = open_backend("native", plan, "cpu", "bfloat16")
+    monkeypatch.undo()
+    exact_backend = open_backend("native", plan, "cpu", "float32")
     differences = []
     for path in sorted((reference / "Set5" / "HR").glob("*.png")):
         low = _read(reference / "Set5" / f"LR_x{scale}" / path.name)
         high = _read(path)[..., : low.shape[2] * scale, : low.shape[3] * scale]
         exact, quick = (
-            psnr_y(_to_codes(open_backend("native", plan, "cpu", dtype)(low)), high, shave=scale)
-            for dtype in ("float32", "bfloat16")
+            psnr_y(_to_codes(backend(low)), high, shave=scale)
+            for backend in (exact_backend, quick_backend)
         )
         differences.append((quick - exact).item())
     assert len(differences) == 5
     assert sum(differences) / 5 > -0.01
 
 
-def test_auto_takes_it_where_there_is_amx(engine: Library) -> None:
+def test_auto_takes_the_best_one_and_names_it() -> None:
+    if native.bfloat16_problem() is not None:
+        pytest.skip(str(native.bfloat16_problem()))
     facts = choose_device("cpu")
     assert (facts.backend, facts.dtypes) == ("native", ("bfloat16", "float16", "float32"))
     assert choose_device("cpu", dtype="bfloat16").backend == "native"
+    best = native.library(bfloat16=True).name
+    assert best == ("amx" if torch.cpu._is_amx_tile_supported() else "avx512_bf16")
+    assert f"bfloat16 with {native.BFLOAT16[best]}" in NativeBackend.description("cpu")
 
 
-def test_where_there_is_none_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def asked_anew() -> Iterator[None]:
+    """Which libraries there are is looked at again, in the test and after it."""
+    native.library.cache_clear()
+    yield
+    native.library.cache_clear()
+
+
+def test_where_there_is_none_it_says_so(monkeypatch: pytest.MonkeyPatch, asked_anew: None) -> None:
     if native.problem() is not None:
         pytest.skip(str(native.problem()))
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     native.library.cache_clear()
-    try:
-        assert "AMX" in str(native.amx_problem())
-        assert choose_device("cpu").dtypes == ("float16", "float32")
-    finally:
-        native.library.cache_clear()
+    assert "AMX or AVX512-BF16" in str(native.bfloat16_problem())
+    assert choose_device("cpu").dtypes == ("float16", "float32")
+
+
+def test_where_the_system_withholds_the_tiles_vectors_multiply(
+    monkeypatch: pytest.MonkeyPatch, asked_anew: None
+) -> None:
+    found = [(name, Path(name)) for name in native.BFLOAT16]
+    monkeypatch.setattr(native, "find", lambda **_: found)
+
+    def load(name: str, path: Path) -> SimpleNamespace:
+        if name == "amx":
+            raise BackendError("the system does not give it the AMX tile registers")
+        return SimpleNamespace(name=name)
+
+    monkeypatch.setattr(native, "Library", load)
+    assert native.library(bfloat16=True).name == "avx512_bf16"
+    found.pop()
+    native.library.cache_clear()
+    assert native.bfloat16_problem() == "the system does not give it the AMX tile registers"
