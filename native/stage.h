@@ -1,63 +1,26 @@
-// A stage: everything between two points where all threads must wait, because statistics of the
-// whole picture are needed. Threads share the picture out by rows of tiles.
+// What a thread of the float32 engine has to itself, and how it goes through a stage.
 #pragma once
 
-#include <chrono>
-#include <functional>
-
 #include "gates.h"
+#include "member.h"
 #include "pointwise.h"
-#include "shares.h"
-#include "team.h"
 #include "winograd.h"
 
 namespace vsr {
 
 constexpr int kMaxLineChannels = 2 * kChannels + kChannels;  // SCF: both branches and its reduction
-constexpr int kMomentSets = 2;  // of a stage
 
-// What the threads of a run share.
-struct Shared {
-  Shared(const Size& size_, int members_) : size(size_), members(members_), barrier(members_) {
-    for (auto& parity : moments)
-      for (auto& table : parity) table.resize(size.tile_rows);
-    for (auto& parity : busy) parity.resize(members);
-  }
-  const Size size;
-  const int members;
-  Barrier barrier;
-  // A fast thread may be a stage ahead of one that still reads the last stage's.
-  MomentTable moments[2][kMomentSets];
-  std::vector<double> busy[2];  // seconds of each member
-};
-
-// What a thread has to itself.
-class Worker {
+class Worker : public Member {
  public:
-  Worker(Shared& shared_, int member_)
-      : shared(shared_),
-        size(shared_.size),
-        member_(member_),
-        shares_(shared_.members, size.tile_rows),
-        line_size_(static_cast<size_t>(kMaxLineChannels) * kTile * size.pitch),
-        lines_(line_size_ * (kReach + 2)),
+  Worker(Shared& shared, int number)
+      : Member(shared, number),
+        size(shared.size),
         scratch(2 * kChannels),
-        line(static_cast<size_t>(2 * kChannels) * kTile * size.pitch) {}
+        line(static_cast<size_t>(2 * kChannels) * kTile * size.pitch),
+        line_size_(static_cast<size_t>(kMaxLineChannels) * kTile * size.pitch),
+        lines_(line_size_ * (kReach + 2)) {}
 
-  Shared& shared;
   const Size& size;
-
- private:
-  typedef std::chrono::steady_clock Clock;
-  int member_;
-  Shares shares_;
-  Clock::time_point since_;
-  double busy_ = 0;
-  size_t line_size_;
-  Buffer<float> lines_;  // a ring of six, the line below this thread's part, and a line of zeros
-  int stages_ = 0;
-
- public:
   WinogradScratch scratch;
   Buffer<float> line;  // for what only the line itself needs
   RowSums sums[kMomentSets];
@@ -70,16 +33,15 @@ class Worker {
   // therefore produced before any thread writes.
   template <class Produce, class Emit>
   void convolutions(Produce&& produce, Emit&& emit) {
-    const int first_row = shares_.begin(member_), end_row = shares_.end(member_);
-    const int begin = first_row * kTile;
-    const int end = std::min(end_row * kTile, size.height);
+    const int begin = first_row() * kTile;
+    const int end = std::min(end_row() * kTile, size.height);
     const bool any = begin < end;
     start();
     if (any && begin > 0) produce(begin - 1, ring(begin - 1), false);
     if (any && end < size.height) produce(end, below(), false);
     wait();
     int next = begin;
-    for (int row = first_row; row < end_row; ++row) {
+    for (int row = first_row(); row < end_row(); ++row) {
       const int top = row * kTile - 1;
       for (; next < std::min(top + kReach, end); ++next) produce(next, ring(next), true);
       Window window;
@@ -96,18 +58,15 @@ class Worker {
   template <class Each>
   void samples(Each&& each) {
     start();
-    for (int row = shares_.begin(member_); row < shares_.end(member_); ++row) each(row);
+    for (int row = first_row(); row < end_row(); ++row) each(row);
     finish();
   }
-
-  // The moments that the last stage summed.
-  Moments moments(int set = 0) const { return join(shared.moments[(stages_ + 1) & 1][set]); }
 
   int lines_of(int tile_row) const { return std::min(kTile, size.height - tile_row * kTile); }
 
   void sum_up(int tile_row, int set = 0) {
     const double count = static_cast<double>(lines_of(tile_row)) * size.width;
-    sums[set].finish(count, shared.moments[stages_ & 1][set][tile_row]);
+    sums[set].finish(count, moments_of(tile_row, set));
   }
 
   // Convolves a row of tiles and hands each(channel, line, phase, position, value, valid) what is
@@ -140,22 +99,8 @@ class Worker {
   float* below() { return lines_.get() + line_size_ * kReach; }
   float* zeros() { return lines_.get() + line_size_ * (kReach + 1); }
 
-  void start() { since_ = Clock::now(); }
-  void stop() { busy_ += std::chrono::duration<double>(Clock::now() - since_).count(); }
-  void wait() {
-    stop();
-    shared.barrier.wait();
-    start();
-  }
-  void finish() {
-    std::vector<double>& busy = shared.busy[stages_ & 1];
-    stop();
-    busy[member_] = busy_;
-    busy_ = 0;
-    shared.barrier.wait();
-    shares_.learn(busy.data());
-    ++stages_;
-  }
+  size_t line_size_;
+  Buffer<float> lines_;  // a ring of six, the line below this thread's part, and a line of zeros
 };
 
 }  // namespace vsr

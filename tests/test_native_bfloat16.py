@@ -6,6 +6,8 @@ of the weights. What that does is a part of the bounds.
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,6 +35,7 @@ from vsr.models.fdiwn_inference import FdiwnInference, _Fswg
 from vsr.models.weights import shipped_path
 from vsr.types import ModelPlan
 
+ROOT = Path(__file__).resolve().parent.parent
 #: What rounding to the eight bits of bfloat16 changes at most, as a share of the number.
 ROUNDING = 2.0**-8
 
@@ -232,6 +235,25 @@ def test_the_number_of_threads_changes_no_bit(engine: Library) -> None:
     assert torch.equal(one, two)
     assert torch.equal(one, three)
     assert torch.equal(one, many)
+
+
+@pytest.mark.slow
+def test_whose_rows_they_are_changes_no_bit(tmp_path: Path) -> None:
+    """A library whose threads share the picture out differently for each stage."""
+    if (problem := native.bfloat16_problem()) is not None:
+        pytest.skip(problem)
+    if shutil.which("cmake") is None:
+        pytest.skip("CMake is not installed")
+    configure = ["cmake", "-S", str(ROOT / "native"), "-B", str(tmp_path), "-DVSR_TESTS=ON"]
+    for command in (configure, ["cmake", "--build", str(tmp_path), "--target", "vsr_restless"]):
+        subprocess.run(command, check=True, capture_output=True)
+    restless = Library("avx512_bf16", next(tmp_path.rglob("libvsr_restless.so")))
+    net = FdiwnInference(_awkward("fdiwn-m", 2))
+    x = picture(45, 70, 6)
+    alone = run(restless, net, x, 1)
+    with torch.inference_mode():
+        assert (alone - net(x)).pow(2).mean().sqrt().item() < 0.5
+    assert all(torch.equal(alone, run(restless, net, x, threads)) for threads in (2, 3, 5))
 
 
 def test_tiny_numbers_are_what_they_were_for_others(engine: Library) -> None:

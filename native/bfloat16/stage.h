@@ -1,11 +1,10 @@
-// What threads share and what each has to itself; how they go through a picture line by line. See
-// ../stage.h, whose stages these are.
+// What a thread has to itself, and how it goes through a stage line by line.
 #pragma once
 
 #include <array>
 #include <initializer_list>
 
-#include "../stage.h"
+#include "../member.h"
 #include "layers.h"
 
 namespace vsr::bfloat16 {
@@ -83,13 +82,11 @@ class Prefetcher {
   size_t at_ = 0, end_ = 0, step_ = 0;
 };
 
-class Worker {
+class Worker : public Member {
  public:
-  Worker(Shared& shared, const Geometry& geometry_, int member)
-      : geometry(geometry_),
-        shared_(shared),
-        first_row_(static_cast<int>(static_cast<long>(geometry.tile_rows) * member / shared.members)),
-        end_row_(static_cast<int>(static_cast<long>(geometry.tile_rows) * (member + 1) / shared.members)),
+  Worker(Shared& shared, const Geometry& geometry_, int number)
+      : Member(shared, number),
+        geometry(geometry_),
         line_size_(static_cast<size_t>(kLineRows) * geometry.section_pitch),
         lines_(line_size_ * (kRing + 2)),
         scratch_(static_cast<size_t>(2 * kPairs + kTilePairs) * geometry.map_pitch) {}
@@ -103,11 +100,12 @@ class Worker {
   // `maps` are those that it reads or overwrites.
   template <class Produce, class Emit>
   void convolutions(std::initializer_list<Map*> maps, Produce&& produce, Emit&& emit) {
-    const int begin = first_row_ * kTile, end = std::min(end_row_ * kTile, geometry.height);
+    const int begin = first_row() * kTile, end = std::min(end_row() * kTile, geometry.height);
     const bool any = begin < end;
+    start();
     if (any && begin > 0) produce(begin - 1, ring(begin - 1), false);
     if (any && end < geometry.height) produce(end, below(), false);
-    shared_.barrier.wait();
+    wait();
     if (any) produce(begin, ring(begin), true);
     for (int y = begin; y < end; ++y) {
       prefetcher.begin(sizeof(Cell) * kPairs * geometry.map_pitch, patches_of(geometry));
@@ -127,13 +125,11 @@ class Worker {
   // Runs a stage that works sample by sample: each(y).
   template <class Each>
   void samples(Each&& each) {
-    const int end = std::min(end_row_ * kTile, geometry.height);
-    for (int y = first_row_ * kTile; y < end; ++y) each(y);
+    const int end = std::min(end_row() * kTile, geometry.height);
+    start();
+    for (int y = first_row() * kTile; y < end; ++y) each(y);
     finish();
   }
-
-  // The moments that the last stage summed.
-  Moments moments(int set = 0) const { return join(shared_.moments[(stages_ + 1) & 1][set]); }
 
   Sums& sums(int set) { return sums_[set]; }
   static bool begins_row(int y) { return y % kTile == 0; }
@@ -141,7 +137,7 @@ class Worker {
   void sum_up(int y, int set) {
     if ((y + 1) % kTile != 0 && y + 1 != geometry.height) return;
     const int row = y / kTile, lines = y - row * kTile + 1;
-    sums_[set].finish(static_cast<double>(lines) * geometry.width, shared_.moments[stages_ & 1][set][row]);
+    sums_[set].finish(static_cast<double>(lines) * geometry.width, moments_of(row, set));
   }
 
   // A stored line of up to 48 channels that only this thread sees.
@@ -158,18 +154,11 @@ class Worker {
   Cell* ring(int y) { return lines_.get() + line_size_ * (y % kRing); }
   Cell* below() { return lines_.get() + line_size_ * kRing; }
   Cell* zeros() { return lines_.get() + line_size_ * (kRing + 1); }
-  void finish() {
-    shared_.barrier.wait();
-    ++stages_;
-  }
 
-  Shared& shared_;
-  int first_row_, end_row_;
   size_t line_size_;
   Buffer<Cell> lines_;  // a ring of three, the line below this thread's part, and a line of zeros
   Buffer<Cell> scratch_;
   Sums sums_[kMomentSets];
-  int stages_ = 0;
 };
 
 }  // namespace vsr::bfloat16
