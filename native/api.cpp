@@ -52,7 +52,7 @@ VSR_API void vsr_network_free(vsr::Model* network) { delete network; }
 // Why this library cannot run here, or nullptr.
 VSR_API const char* vsr_obstacle() { return vsr::obstacle(); }
 
-// half: keep maps in half precision rather than float32. The AMX engine keeps bfloat16 in any case.
+// half: keep maps in half precision rather than float32. The engines that compute in bfloat16 keep it in any case.
 VSR_API vsr::Run* vsr_run_new(int height, int width, int threads, int half) {
   return vsr::guarded<vsr::Run*>(
       nullptr, [&] { return vsr::make_run(height, width, threads, half != 0).release(); });
