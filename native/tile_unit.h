@@ -6,7 +6,9 @@
 #include <immintrin.h>
 
 #include <cstdint>
-#if defined(__linux__)
+#if defined(VSR_SOFTWARE_TILES)
+#include "software_tiles.h"
+#elif defined(__linux__)
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
@@ -15,13 +17,18 @@ namespace vsr {
 
 // Asks the system for the tile registers, for the whole process. false: it does not give them.
 inline bool tile_unit_is_allowed() {
-#if defined(__linux__)
+#if defined(VSR_SOFTWARE_TILES)
+  return true;
+#elif defined(__linux__)
   constexpr int kRequestPermission = 0x1023, kTileData = 18;  // arch_prctl(2), asm/prctl.h
   return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 #else
   return false;
 #endif
 }
+
+// Whatever tiles are loaded from has been stored before: GCC does not know that they read memory.
+inline void before_loading_tiles() { asm volatile("" : : : "memory"); }
 
 // What LDTILECFG reads: the rows of each of eight tiles, and the bytes of a row.
 struct alignas(64) TileShapes {

@@ -40,15 +40,35 @@ ROOT = Path(__file__).resolve().parent.parent
 ROUNDING = 2.0**-8
 
 
-@pytest.fixture(scope="module", params=native.BFLOAT16)
-def engine(request: pytest.FixtureRequest) -> Library:
+SOFTWARE = "software_tiles"
+
+
+@pytest.fixture(
+    scope="module", params=[*native.BFLOAT16, pytest.param(SOFTWARE, marks=pytest.mark.slow)]
+)
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Library:
+    """Each of the libraries; on processors without AMX, its own with the tile unit in software."""
     problem = native.bfloat16_problem()
     if problem is not None:
         pytest.skip(problem)
-    path = dict(native.find(bfloat16=True)).get(request.param)
-    if path is None:
+    found = dict(native.find(bfloat16=True))
+    if request.param == SOFTWARE:
+        if "amx" in found:
+            pytest.skip("this processor has AMX")
+        return Library("amx", built(SOFTWARE, tmp_path_factory.mktemp("native")))
+    if request.param not in found:
         pytest.skip("this processor has no AMX")
-    return Library(request.param, path)
+    return Library(request.param, found[request.param])
+
+
+def built(target: str, folder: Path) -> Path:
+    """A library that only tests use."""
+    if shutil.which("cmake") is None:
+        pytest.skip("CMake is not installed")
+    configure = ["cmake", "-S", str(ROOT / "native"), "-B", str(folder), "-DVSR_TESTS=ON"]
+    for command in (configure, ["cmake", "--build", str(folder), "--target", f"vsr_{target}"]):
+        subprocess.run(command, check=True, capture_output=True)
+    return next(folder.rglob(f"libvsr_{target}.so"))
 
 
 @pytest.fixture(scope="module")
@@ -242,12 +262,7 @@ def test_whose_rows_they_are_changes_no_bit(tmp_path: Path) -> None:
     """A library whose threads share the picture out differently for each stage."""
     if (problem := native.bfloat16_problem()) is not None:
         pytest.skip(problem)
-    if shutil.which("cmake") is None:
-        pytest.skip("CMake is not installed")
-    configure = ["cmake", "-S", str(ROOT / "native"), "-B", str(tmp_path), "-DVSR_TESTS=ON"]
-    for command in (configure, ["cmake", "--build", str(tmp_path), "--target", "vsr_restless"]):
-        subprocess.run(command, check=True, capture_output=True)
-    restless = Library("avx512_bf16", next(tmp_path.rglob("libvsr_restless.so")))
+    restless = Library("avx512_bf16", built("restless", tmp_path))
     net = FdiwnInference(_awkward("fdiwn-m", 2))
     x = picture(45, 70, 6)
     alone = run(restless, net, x, 1)
@@ -268,6 +283,8 @@ def test_tiny_numbers_are_what_they_were_for_others(engine: Library) -> None:
 def test_set5_stays_within_a_hundredth_of_a_decibel(
     engine: Library, reference: Path, scale: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if engine.name not in dict(native.find(bfloat16=True)):
+        pytest.skip("in software it takes too long")
     weights = str(reference / "weights" / f"fdiwn_x{scale}_authors.pt")
     plan = ModelPlan("fdiwn", scale, weights)
     monkeypatch.setattr("vsr.engine.native.backend.library", lambda **_: engine)

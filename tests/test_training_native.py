@@ -146,23 +146,28 @@ def check_half_precision(variant: Variant, scale: int, height: int, width: int) 
 
 
 @pytest.mark.slow
-def test_sixteen_lanes_of_bfloat16(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The logic around AMX's products, compiled for whatever vectors there are."""
+@pytest.mark.parametrize(("target", "multiple"), [("wide", 2), ("software_tiles", 16)])
+def test_what_other_processors_compute_in_bfloat16(
+    target: str, multiple: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """AMX's logic, compiled for whatever vectors there are, or with the tile unit in software."""
     if shutil.which("cmake") is None:
         pytest.skip("CMake is not installed")
+    if target != "wide" and (why := problem(HALF)) is not None:
+        pytest.skip(why)
     configure = ["cmake", "-S", str(ROOT / "native"), "-B", str(tmp_path), "-DVSR_TESTS=ON"]
     # Unoptimised: it builds in a fraction of the time.
     configure += ["-DCMAKE_BUILD_TYPE=Debug"]
     for command in (
         configure,
-        ["cmake", "--build", str(tmp_path), "--target", "vsr_training_wide"],
+        ["cmake", "--build", str(tmp_path), "--target", f"vsr_training_{target}"],
     ):
         subprocess.run(command, check=True, capture_output=True)
-    wide = Library(next(tmp_path.rglob("libvsr_training_wide.so")), "tests")
-    assert (wide.dtype, wide.multiple) == (HALF, 2)
-    monkeypatch.setattr("vsr.models.training.trunk.library", lambda _: wide)
+    other = Library(next(tmp_path.rglob(f"libvsr_training_{target}.so")), "tests")
+    assert (other.dtype, other.multiple) == (HALF, multiple)
+    monkeypatch.setattr("vsr.models.training.trunk.library", lambda _: other)
     check_half_precision("fdiwn", 2, 5, 16)
-    check_half_precision("fdiwn-m", 4, 9, 10)
+    check_half_precision("fdiwn-m", 4, 9, 16 if multiple == 16 else 10)
 
 
 def in_a_row(weights: Any) -> list[Tensor]:

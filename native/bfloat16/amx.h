@@ -39,6 +39,7 @@ inline __attribute__((always_inline)) void multiply_tiles(const Cell* weights, c
   static_assert(Blocks == 1 || Blocks == 2);
   const long bytes = pitch * static_cast<long>(sizeof(Cell));
   constexpr int kBlock = kTileOutputs * kTilePositions;
+  before_loading_tiles();
   _tile_loadd(0, bias, 64);
   _tile_loadd(1, bias, 64);
   if constexpr (Blocks == 2) {

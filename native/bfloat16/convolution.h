@@ -35,7 +35,7 @@ struct Kernels {
 
 }  // namespace vsr::bfloat16
 
-#if defined(__AMX_BF16__)
+#if defined(VSR_TILES)
 #include "direct.h"
 #else
 #include "winograd.h"

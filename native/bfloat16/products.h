@@ -31,7 +31,7 @@ constexpr int kWeightTile = kTileOutputs * kTilePositions;
 //     Blocks times twelve outputs. weights: [tiles][Blocks] tiles; bias: [12 * Blocks][16], a value
 //     to a row; to: [12 * Blocks][2][16]. samples(add) calls add(first, second) for each tile of
 //     weights in turn, with where the two groups' rows begin, which are `pitch` cells apart.
-#if defined(__AMX_BF16__)
+#if defined(VSR_TILES)
 #include "amx.h"
 #else
 #include "dot.h"

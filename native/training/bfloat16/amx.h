@@ -15,9 +15,6 @@ class Unit {
 
 constexpr int kMostTiles = 4;
 
-// Whatever tiles are loaded from has been stored before: GCC does not know that they read memory.
-inline void before_loading_tiles() { asm volatile("" : : : "memory"); }
-
 template <int N>
 inline void multiply_tiles(const bf16* const* rows, int pitch, const Packed& w, int tile,
                            float* sums, int line) {
@@ -52,6 +49,25 @@ inline void multiply_tiles(const bf16* const* rows, int pitch, const Packed& w, 
   if constexpr (N > 3) _tile_stored(3, sums + 48, 4 * line);
 }
 
+// The same with tiles that are numbered by constants.
+#if defined(VSR_SOFTWARE_TILES)
+template <int T>
+inline void zero_tile() {
+  _tile_zero(T);
+}
+template <int T>
+inline void load_tile(const bf16* from, long bytes) {
+  _tile_loadd(T, from, bytes);
+}
+template <int T>
+inline void store_tile(float* to) {
+  _tile_stored(T, to, 64);
+}
+template <int Sum, int Left, int Right>
+inline void multiply_add() {
+  _tile_dpbf16ps(Sum, Left, Right);
+}
+#else
 template <int T>
 inline void zero_tile() {
   asm volatile("tilezero %%tmm%c0" : : "i"(T));
@@ -68,6 +84,7 @@ template <int Sum, int Left, int Right>
 inline void multiply_add() {
   asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(Sum), "i"(Left), "i"(Right));
 }
+#endif
 
 // M blocks of the left map by N of the right one: sums[N][M][16][16].
 template <int M, int N>

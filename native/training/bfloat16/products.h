@@ -13,7 +13,7 @@
 #pragma once
 
 #include "operands.h"
-#if defined(__AMX_BF16__)
+#if defined(VSR_TILES)
 #include "amx.h"
 #else
 #include "dot.h"
