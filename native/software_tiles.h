@@ -7,6 +7,7 @@
 #include <immintrin.h>
 
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 
 namespace vsr::software_tiles {
@@ -31,9 +32,14 @@ inline void configure(const void* shapes) {
   }
 }
 
+inline void release() {
+  for (int i = 0; i < 8; ++i) tile(i) = Tile{};
+}
+
 inline void zero(int to) { std::memset(tile(to).bytes, 0, sizeof tile(to).bytes); }
 
 inline void load(int to, const void* from, long stride) {
+  if (tile(to).rows == 0) std::abort();
   zero(to);
   for (int row = 0; row < tile(to).rows; ++row)
     std::memcpy(tile(to).bytes[row], static_cast<const char*>(from) + row * stride, tile(to).row_bytes);
@@ -55,6 +61,10 @@ inline __m512 upper_halves(__m512i pairs) {
 inline void multiply_add(int sums, int left, int right) {
   Tile& s = tile(sums);
   const Tile &a = tile(left), &b = tile(right);
+  // The processor would raise #UD.
+  const bool shaped = s.rows > 0 && s.rows == a.rows && s.row_bytes == b.row_bytes &&
+                      b.rows == a.row_bytes / 4 && sums != left && sums != right && left != right;
+  if (!shaped) std::abort();
   for (int row = 0; row < s.rows; ++row) {
     __m512 sum = _mm512_load_ps(s.bytes[row]);
     for (int k = 0; k < a.row_bytes / 4; ++k) {
@@ -75,7 +85,7 @@ inline void multiply_add(int sums, int left, int right) {
 #undef _tile_stored
 #undef _tile_dpbf16ps
 #define _tile_loadconfig(shapes) vsr::software_tiles::configure(shapes)
-#define _tile_release() static_cast<void>(0)
+#define _tile_release() vsr::software_tiles::release()
 #define _tile_zero(to) vsr::software_tiles::zero(to)
 #define _tile_loadd(to, from, stride) vsr::software_tiles::load(to, from, stride)
 #define _tile_stored(from, to, stride) vsr::software_tiles::store(from, to, stride)

@@ -14,6 +14,7 @@ import torch
 from vsr.engine.device import choose_device
 from vsr.errors import BackendError, OutputError, UsageError
 from vsr.models.weights import read_weights, sha256
+from vsr.processor import bfloat16_instructions
 from vsr.training.data.crops import Batches
 from vsr.training.data.degrade import VideoDegrade
 from vsr.training.data.images import find_images
@@ -275,8 +276,7 @@ def _prefers_bfloat16(device: str) -> bool:
     """Whether a device (``auto``, ``cpu``, ``cuda:N``) multiplies bfloat16 faster than float32."""
     if choose_device(device).device.startswith("cuda"):
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return bool(bfloat16_instructions())
 
 
 def settle(device: str, precision: str, compiled: str, **wishes: Any) -> TrainSettings:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import shutil
-import subprocess
 from pathlib import Path
 from typing import get_args
 
@@ -15,6 +13,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - what everybody calls it
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from native_builds import built
 from test_models_fdiwn import _awkward
 from test_models_set5 import _read, _to_codes
 
@@ -286,16 +285,7 @@ def test_sources_are_told_apart_by_content_and_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "lanes"), [("wide", 16), ("narrow", 4)])
 def test_vectors_of_other_machines(engine: Library, tmp_path: Path, name: str, lanes: int) -> None:
     """The logic of AVX-512's and ARM64's code, compiled for whatever vectors there are."""
-    if shutil.which("cmake") is None:
-        pytest.skip("CMake is not installed")
-    if platform.machine().lower() not in {"x86_64", "amd64"}:
-        pytest.skip("these are built on x86-64 alone")
-    configure = ["cmake", "-S", str(ROOT / "native"), "-B", str(tmp_path), "-DVSR_TESTS=ON"]
-    # Unoptimised: it builds in a fraction of the time.
-    configure += ["-DCMAKE_BUILD_TYPE=Debug"]
-    for command in (configure, ["cmake", "--build", str(tmp_path), "--target", f"vsr_{name}"]):
-        subprocess.run(command, check=True, capture_output=True)
-    other = Library(name, next(tmp_path.rglob(f"libvsr_{name}.so")))
+    other = Library(name, built(name, tmp_path, optimised=False))
     assert other.lanes == lanes
     net = FdiwnInference(_awkward("fdiwn-m", 2))
     for shape in ((1, 3, 9, 70), (1, 3, 5, 131)):

@@ -6,8 +6,6 @@ of the weights. What that does is a part of the bounds.
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - what everybody calls it
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from native_builds import built
 from test_models_fdiwn import _awkward
 from test_models_set5 import _read, _to_codes
 from test_native import SHAPES, features, run, stage
@@ -33,6 +32,7 @@ from vsr.metrics import psnr_y
 from vsr.models.fdiwn import CHANNELS, SCALES
 from vsr.models.fdiwn_inference import FdiwnInference, _Fswg
 from vsr.models.weights import shipped_path
+from vsr.processor import bfloat16_instructions
 from vsr.types import ModelPlan
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,24 +51,20 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     problem = native.bfloat16_problem()
     if problem is not None:
         pytest.skip(problem)
-    found = dict(native.find(bfloat16=True))
+    there = bfloat16_instructions()
     if request.param == SOFTWARE:
-        if "amx" in found:
+        if "AMX" in there:
             pytest.skip("this processor has AMX")
         return Library("amx", built(SOFTWARE, tmp_path_factory.mktemp("native")))
-    if request.param not in found:
+    if native.BFLOAT16[request.param] not in there:
         pytest.skip("this processor has no AMX")
-    return Library(request.param, found[request.param])
-
-
-def built(target: str, folder: Path) -> Path:
-    """A library that only tests use."""
-    if shutil.which("cmake") is None:
-        pytest.skip("CMake is not installed")
-    configure = ["cmake", "-S", str(ROOT / "native"), "-B", str(folder), "-DVSR_TESTS=ON"]
-    for command in (configure, ["cmake", "--build", str(folder), "--target", f"vsr_{target}"]):
-        subprocess.run(command, check=True, capture_output=True)
-    return next(folder.rglob(f"libvsr_{target}.so"))
+    path = dict(native.find(bfloat16=True)).get(request.param)
+    if path is None:
+        pytest.skip("its library was not built")
+    try:
+        return Library(request.param, path)
+    except BackendError as error:
+        pytest.skip(error.what)
 
 
 @pytest.fixture(scope="module")
@@ -258,11 +254,12 @@ def test_the_number_of_threads_changes_no_bit(engine: Library) -> None:
 
 
 @pytest.mark.slow
-def test_whose_rows_they_are_changes_no_bit(tmp_path: Path) -> None:
-    """A library whose threads share the picture out differently for each stage."""
+@pytest.mark.parametrize("target", ["restless", "software_tiles"])
+def test_whose_rows_they_are_changes_no_bit(tmp_path: Path, target: str) -> None:
+    """Libraries whose threads share the picture out differently for each stage."""
     if (problem := native.bfloat16_problem()) is not None:
         pytest.skip(problem)
-    restless = Library("avx512_bf16", built("restless", tmp_path))
+    restless = Library("tests", built(target, tmp_path))
     net = FdiwnInference(_awkward("fdiwn-m", 2))
     x = picture(45, 70, 6)
     alone = run(restless, net, x, 1)
@@ -283,7 +280,7 @@ def test_tiny_numbers_are_what_they_were_for_others(engine: Library) -> None:
 def test_set5_stays_within_a_hundredth_of_a_decibel(
     engine: Library, reference: Path, scale: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if engine.name not in dict(native.find(bfloat16=True)):
+    if native.BFLOAT16[engine.name] not in bfloat16_instructions():
         pytest.skip("in software it takes too long")
     weights = str(reference / "weights" / f"fdiwn_x{scale}_authors.pt")
     plan = ModelPlan("fdiwn", scale, weights)
@@ -311,7 +308,7 @@ def test_auto_takes_the_best_one_and_names_it() -> None:
     assert (facts.backend, facts.dtypes) == ("native", ("bfloat16", "float16", "float32"))
     assert choose_device("cpu", dtype="bfloat16").backend == "native"
     best = native.library(bfloat16=True).name
-    assert best == ("amx" if torch.cpu._is_amx_tile_supported() else "avx512_bf16")
+    assert best in [name for name, _ in native.find(bfloat16=True)]
     assert f"bfloat16 with {native.BFLOAT16[best]}" in NativeBackend.description("cpu")
 
 
@@ -326,7 +323,7 @@ def asked_anew() -> Iterator[None]:
 def test_where_there_is_none_it_says_so(monkeypatch: pytest.MonkeyPatch, asked_anew: None) -> None:
     if native.problem() is not None:
         pytest.skip(str(native.problem()))
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    monkeypatch.setattr(native, "bfloat16_instructions", tuple)
     native.library.cache_clear()
     assert "AMX or AVX512-BF16" in str(native.bfloat16_problem())
     assert choose_device("cpu").dtypes == ("float16", "float32")

@@ -83,7 +83,8 @@ def test_wheel_holds_what_it_must_and_nothing_else(wheel: Path) -> None:
     assert {f"vsr/models/weights/{name}" for name in shipped} <= weights
     assert {"vsr/engine/native/build.json", "vsr/models/trunk_native/build.json"} <= set(names)
     # One compiler builds both.
-    for engine, training in (("amx", "training_amx"), ("avx2", "training_avx2")):
+    for engine in ("amx", "avx512_bf16", "avx2"):
+        training = f"training_{engine}"
         libraries = {
             f"vsr/engine/native/libvsr_{engine}.so",
             f"vsr/models/trunk_native/libvsr_{training}.so",

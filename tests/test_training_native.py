@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 import torch
+from native_builds import built
 from torch import Tensor
 from trunks import derived, difference, exact, near, network, threads, trunk_in, two_groups
 
@@ -151,19 +151,9 @@ def test_what_other_processors_compute_in_bfloat16(
     target: str, multiple: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """AMX's logic, compiled for whatever vectors there are, or with the tile unit in software."""
-    if shutil.which("cmake") is None:
-        pytest.skip("CMake is not installed")
     if target != "wide" and (why := problem(HALF)) is not None:
         pytest.skip(why)
-    configure = ["cmake", "-S", str(ROOT / "native"), "-B", str(tmp_path), "-DVSR_TESTS=ON"]
-    # Unoptimised: it builds in a fraction of the time.
-    configure += ["-DCMAKE_BUILD_TYPE=Debug"]
-    for command in (
-        configure,
-        ["cmake", "--build", str(tmp_path), "--target", f"vsr_training_{target}"],
-    ):
-        subprocess.run(command, check=True, capture_output=True)
-    other = Library(next(tmp_path.rglob(f"libvsr_training_{target}.so")), "tests")
+    other = Library(built(f"training_{target}", tmp_path, optimised=False), "tests")
     assert (other.dtype, other.multiple) == (HALF, multiple)
     monkeypatch.setattr("vsr.models.training.trunk.library", lambda _: other)
     check_half_precision("fdiwn", 2, 5, 16)
@@ -276,8 +266,8 @@ def test_a_run_in_float32_says_what_computes_its_trunk() -> None:
 def test_without_the_library_training_takes_torch_and_says_so(
     dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, asked_anew: None
 ) -> None:
-    able = {"amx_bf16": True, "avx512_bf16": True}
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
+    able = [INSTRUCTION_SETS[HALF]]
+    monkeypatch.setattr(loader, "bfloat16_instructions", lambda: able[0])
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     monkeypatch.setattr(loader, "_FOLDER", tmp_path)
     record, names = tmp_path / native_build.RECORD, INSTRUCTION_SETS[dtype]
@@ -299,7 +289,7 @@ def test_without_the_library_training_takes_torch_and_says_so(
     for name in names:
         (tmp_path / loader.file_name(name)).write_bytes(b"no library")
     assert said().count("its library cannot be loaded") == len(names)
-    able["avx512_bf16"] = False
+    able[0] = ()
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
     assert f"it needs a processor with {' or '.join(names)}, " in said()
 
@@ -336,17 +326,22 @@ def test_where_the_system_withholds_the_tile_unit_training_takes_torch(
 def test_where_amx_cannot_be_had_its_processors_other_bfloat16_is_taken(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, asked_anew: None
 ) -> None:
-    able = {"amx_bf16": True, "avx512_bf16": True}
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
+    monkeypatch.setattr(loader, "bfloat16_instructions", lambda: INSTRUCTION_SETS[HALF])
     monkeypatch.setattr(loader, "_FOLDER", tmp_path)
     native_build.write_record(tmp_path / native_build.RECORD, ROOT / "native", "")
     for name in INSTRUCTION_SETS[HALF]:
         (tmp_path / loader.file_name(name)).touch()
 
-    def load(_: Path, name: str) -> str:
+    def load(_: Path, name: str) -> SimpleNamespace:
         if name == "AMX":
             raise BackendError("the system does not give AMX's tile unit")
-        return name
+        return SimpleNamespace(name=name, dtype=made_for)
 
     monkeypatch.setattr(loader, "Library", load)
-    assert library(HALF) == "AVX512-BF16"  # type: ignore[comparison-overlap]
+    made_for = HALF
+    found = library(HALF)
+    assert found is not None
+    assert found.name == "AVX512-BF16"
+    made_for = SINGLE
+    loader._found.cache_clear()
+    assert "its library for AVX512-BF16 computes in torch.float32" in str(problem(HALF))

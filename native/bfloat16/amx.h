@@ -38,13 +38,13 @@ inline __attribute__((always_inline)) void multiply_tiles(const Cell* weights, c
                                                           ForEach&& samples) {
   static_assert(Blocks == 1 || Blocks == 2);
   const long bytes = pitch * static_cast<long>(sizeof(Cell));
-  constexpr int kBlock = kTileOutputs * kTilePositions;
+  constexpr int kOutputs = kTileOutputs * kTilePositions;
   before_loading_tiles();
   _tile_loadd(0, bias, 64);
   _tile_loadd(1, bias, 64);
   if constexpr (Blocks == 2) {
-    _tile_loadd(2, bias + kBlock, 64);
-    _tile_loadd(3, bias + kBlock, 64);
+    _tile_loadd(2, bias + kOutputs, 64);
+    _tile_loadd(3, bias + kOutputs, 64);
   }
   samples([&](const Cell* first, const Cell* second) __attribute__((always_inline)) {
     _tile_loadd(6, first, bytes);

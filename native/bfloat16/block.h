@@ -1,6 +1,6 @@
 // A block's stages; ../trunk.h has the same in float32.
 //
-// What counts here is memory: a map is read from it in every stage, and written back. So a stage
+// What counts here, on AMX above all, is memory: a map is read from it in every stage, and written back. So a stage
 // overwrites maps that it reads wherever it can, and what several stages need is computed where its
 // inputs are at hand: a WCRW's shortcut and the distilled half's convolution, for one, in the stage
 // that sums the WCRW up; a block's last gate in the first stage of what follows.

@@ -1,8 +1,9 @@
 // How a line is computed: 1x1 convolutions into a section, products with what is done to them, and
 // what works sample by sample.
 //
-// A tile's result is there dozens of cycles after it was asked for. Everywhere below, therefore, a
-// block's products are started before what the block before it left is looked at.
+// A tile's result is there dozens of cycles after it was asked for. So a block's products are started
+// before what the block before it left is looked at, always by 1x1 convolutions, by 3x3 ones where
+// kAhead says so.
 #pragma once
 
 #include <utility>

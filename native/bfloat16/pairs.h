@@ -114,9 +114,6 @@ inline Pair operator+(Pair a, Pair b) { return {a.even + b.even, a.odd + b.odd};
 inline Pair operator*(Pair a, Pair b) { return {a.even * b.even, a.odd * b.odd}; }
 inline Pair operator*(Pair a, const PairScale& by) { return {a.even * by.even, a.odd * by.odd}; }
 inline Pair operator*(Pair a, float by) { return {a.even * by, a.odd * by}; }
-inline Pair leaky_relu(Pair a, float slope) {
-  return {vsr::leaky_relu(a.even, slope), vsr::leaky_relu(a.odd, slope)};
-}
 inline Pair sigmoid(Pair a) { return {sigmoid(a.even), sigmoid(a.odd)}; }
 
 }  // namespace vsr::bfloat16

@@ -18,7 +18,7 @@ constexpr int kColumns = 2 * kTilePositions;
 
 // A pair of channels at a position: two bfloat16, the even channel in the lower half.
 using Cell = uint32_t;
-// Room for a tile of weights: twelve times sixteen cells, of which twelve are used.
+// Room for a tile of weights, in cells; weight_at() says which of them are used.
 constexpr int kWeightTile = kTileOutputs * kTilePositions;
 
 }  // namespace vsr::bfloat16

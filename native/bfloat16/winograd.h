@@ -12,7 +12,7 @@ constexpr int section_rows(int pairs) { return kReach * pairs; }
 // In a line, sections of up to 48 channels and of their reduction, transformed; what they were made
 // of, four phases for six points, is behind them.
 constexpr int kTransformedRows = section_rows(2 * kPairs) + section_rows(kPairs);
-constexpr int kLineRows = kTransformedRows + kTransformedRows / kReach * kTile + 2 * kTilePairs;
+constexpr int kLineRows = kTransformedRows + kTransformedRows / kReach * kTile;
 
 // rows: [6 points][pairs][section_pitch]; samples: [4 phases][pairs][section_pitch]. What lies to the
 // left and right of a row of samples is the margin of rows, which is zero.

@@ -1,6 +1,6 @@
 // Which inputs of a product reach which of its outputs, where that is not all of them all: the
-// weights between the others are zero whatever is learnt. The tile unit multiplies by the zeros,
-// which costs it less than going round them; vectors do not.
+// weights between the others are zero whatever is learnt. Products of bfloat16 include the
+// zeros, which costs the tile unit less than going round them; float32's do not.
 #pragma once
 
 #include <vector>

@@ -7,8 +7,8 @@ namespace vsr::training {
 
 typedef uint16_t bf16;
 
-// VSR_BFLOAT16 is for tests: it stores what AMX stores, without its instructions.
-#if defined(__AVX512BF16__) || defined(VSR_BFLOAT16)
+// VSR_BFLOAT16 is for tests: it stores bfloat16 without instructions for it.
+#if defined(VSR_TILES) || defined(VSR_DOT) || defined(VSR_BFLOAT16)
 typedef bf16 Cell;
 #else
 typedef float Cell;
@@ -34,7 +34,7 @@ inline Vec where_positive(Vec on, Vec value, Vec other = Vec{}) {
 }  // namespace vsr::training
 
 // Mask, the first so many lanes: loads have zeros in the others, stores leave what is there alone.
-#if defined(__AVX512BF16__)
+#if defined(VSR_TILES) || defined(VSR_DOT)
 #include "bfloat16/vectors.h"
 #else
 #include "fma/vectors.h"

@@ -119,16 +119,15 @@ inline void outer_rows(const Walk& walk, const bf16* left, const bf16* const* ri
   s.store(sums, 16, next);
 }
 
+constexpr int kRowsTogether = 12;
+static_assert(C % kRowsTogether == 0);  // and so is every number of channels of a map on the left
+
 template <int N, bool Half>
 inline void outer(const Walk& walk, const bf16* left, int channels, const bf16* const* right,
                   long pitch, float* sums) {
-  constexpr int kMany = 12, kFew = 4;  // rows; twelve divides every number of channels there is
-  constexpr long kNext = 256 * kMostLeft;
-  int row = 0;
-  for (; row + kMany <= channels; row += kMany)
-    outer_rows<kMany, N, Half>(walk, left + kSlots * row, right, pitch, sums + 16 * row, kNext);
-  for (; row < channels; row += kFew)
-    outer_rows<kFew, N, Half>(walk, left + kSlots * row, right, pitch, sums + 16 * row, kNext);
+  for (int row = 0; row < channels; row += kRowsTogether)
+    outer_rows<kRowsTogether, N, Half>(walk, left + kSlots * row, right, pitch, sums + 16 * row,
+                                       256 * kMostLeft);
 }
 
 template <class Add>

@@ -2,6 +2,7 @@
 //
 // Both ways to multiply define
 //
+//   kMostTiles: how many tiles of outputs are best multiplied together;
 //   Unit: a thread has one while it multiplies; unit_is_allowed(): whether the system lets it;
 //   multiply_tiles<N>(rows, pitch, w, tile, sums, line), N <= kMostTiles: N times 16 outputs, from those of tile
 //     `tile` on, of 16 pixels: sums[16][line]. rows: where the first pixel's lines are, for each
@@ -10,6 +11,8 @@
 //     pixels of products of two maps' channels. It calls add(column, block, sums [16][16]) for all
 //     `columns`, blocks of 16 channels of the right map, where right[column] begins, and for all
 //     such blocks of the left map. pitch: from a pair of pixels to the next.
+//
+// Columns beyond a product's outputs, or beyond the channels of the right map, hold anything.
 #pragma once
 
 #include "operands.h"

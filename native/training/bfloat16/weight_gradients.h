@@ -1,4 +1,4 @@
-// Gradients of weights: sums over pixels, on the tile unit. One map is on the left, its channels as
+// Gradients of weights: sums over pixels. One map is on the left, its channels as
 // rows of 32 pixels; one on the right, as pairs of pixels of 16 channels.
 #pragma once
 

@@ -27,8 +27,11 @@ class NativeBackend:
     """See :class:`vsr.engine.backend.Backend`.
 
     Statistics are float32; ``dtype`` is what maps are stored as in between. Products are float32
-    too, but for bfloat16's, where the processor multiplies that. As many threads compute as torch
+    too; with bfloat16, they are of bfloat16, summed in float32. As many threads compute as torch
     would use.
+
+    Raises:
+        BackendError: the library for ``dtype`` cannot be used here.
     """
 
     def __init__(self, model: ModelPlan, device: str, dtype: str) -> None:
@@ -59,7 +62,11 @@ class NativeBackend:
 
     @staticmethod
     def description(device: str) -> str:
-        """How it runs, for people: the instruction sets that were chosen."""
+        """How it runs, for people: the instruction sets that were chosen.
+
+        Raises:
+            BackendError: it cannot run here.
+        """
         found = library()
         said = f"on {device} with {found.name}, {found.lanes} floats a vector"
         if bfloat16_problem() is not None:

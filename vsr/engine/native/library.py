@@ -20,6 +20,7 @@ import torch
 from vsr import native_build
 from vsr.errors import BackendError, OutOfMemoryError
 from vsr.models.fdiwn import CHANNELS
+from vsr.processor import bfloat16_instructions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,15 +78,14 @@ def find(*, bfloat16: bool = False) -> list[tuple[str, Path]]:
 
 
 def _with_bfloat16() -> list[str]:
-    """Those of :data:`BFLOAT16` that this processor has the instructions for.
+    """Those of :data:`BFLOAT16` that this processor has the instructions for, best first.
 
     Raises:
         BackendError: there is none.
     """
-    # torch names no capability above AVX512, and tells of these by themselves.
-    if _for_this_processor()[0] == "avx512" and torch.cpu._is_avx512_bf16_supported():
-        amx = ["amx"] if torch.cpu._is_amx_tile_supported() else []
-        return [*amx, "avx512_bf16"]
+    there = bfloat16_instructions()
+    if wanted := [library for library, name in BFLOAT16.items() if name in there]:
+        return wanted
     names = " or ".join(BFLOAT16.values())
     raise BackendError(f"it computes in bfloat16 with {names}, which this processor has not")
 
@@ -115,7 +115,8 @@ def library(*, bfloat16: bool = False) -> Library:
         bfloat16: the best that computes in bfloat16.
 
     Raises:
-        BackendError: there is none, or none loads, or they are of another version.
+        BackendError: there is none; or none loads, fits these sources or is given what it needs by
+            the system: then what is wrong with the best one.
     """
     first: BackendError | None = None
     for name, path in find(bfloat16=bfloat16):

@@ -10,6 +10,7 @@ import torch
 
 from vsr import native_build
 from vsr.errors import BackendError
+from vsr.processor import bfloat16_instructions
 
 __all__ = ["INSTRUCTION_SETS", "Library", "file_name", "library", "problem"]
 
@@ -49,7 +50,7 @@ class Library:
 
 
 def file_name(instruction_set: str) -> str:
-    """Of the library for it."""
+    """What the file is called that has the library for an instruction set."""
     return f"libvsr_training_{instruction_set.lower().replace('-', '_')}.so"
 
 
@@ -76,7 +77,11 @@ def _find(dtype: torch.dtype) -> Library:
         path = _FOLDER / file_name(name)
         try:
             if path.is_file():
-                return Library(path, name)
+                found = Library(path, name)
+                if found.dtype == dtype:
+                    return found
+                problems.append(f"its library for {name} computes in {found.dtype}")
+                continue
             problems.append(f"it was not built: the C++ compiler does not know {name}")
         except BackendError as error:
             problems.append(error.what)
@@ -87,8 +92,7 @@ def _has(name: str) -> bool:
     """Whether torch says that the processor has an instruction set, and what comes with it."""
     if name == "AVX2":
         return torch.backends.cpu.get_cpu_capability() in {"AVX2", "AVX512"}
-    found = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return bool(found.get("avx512_bf16") and (name != "AMX" or found.get("amx_bf16")))
+    return name in bfloat16_instructions()
 
 
 @cache
