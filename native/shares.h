@@ -75,7 +75,10 @@ class Shares {
     return most;
   }
 
-  int rows_, stages_ = 0;
+  int rows_;
+#ifdef VSR_RESTLESS
+  int stages_ = 0;
+#endif
   std::vector<double> cost_;  // of a row, against the average
   std::vector<int> even_, cuts_;
 };
