@@ -338,10 +338,12 @@ def test_where_the_system_withholds_the_tiles_vectors_multiply(
     def load(name: str, path: Path) -> SimpleNamespace:
         if name == "amx":
             raise BackendError("the system does not give it the AMX tile registers")
-        return SimpleNamespace(name=name)
+        return SimpleNamespace(name=name, lanes=16)
 
     monkeypatch.setattr(native, "Library", load)
     assert native.library(bfloat16=True).name == "avx512_bf16"
+    said = "bfloat16 with AVX512-BF16 (the system does not give it the AMX tile registers)"
+    assert NativeBackend.description("cpu").endswith(said)
     found.pop()
     native.library.cache_clear()
     assert native.bfloat16_problem() == "the system does not give it the AMX tile registers"

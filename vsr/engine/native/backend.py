@@ -71,7 +71,9 @@ class NativeBackend:
         said = f"on {device} with {found.name}, {found.lanes} floats a vector"
         if bfloat16_problem() is not None:
             return said
-        return f"{said}; bfloat16 with {BFLOAT16[library(bfloat16=True).name]}"
+        half = library(bfloat16=True)
+        why = f" ({half.passed_over})" if half.passed_over else ""
+        return f"{said}; bfloat16 with {BFLOAT16[half.name]}{why}"
 
     @torch.inference_mode()
     def __call__(self, rgb: Tensor) -> Tensor:

@@ -121,9 +121,12 @@ def library(*, bfloat16: bool = False) -> Library:
     first: BackendError | None = None
     for name, path in find(bfloat16=bfloat16):
         try:
-            return Library(name, path)
+            found = Library(name, path)
         except BackendError as error:
             first = first or error
+        else:
+            found.passed_over = first.what if first else None
+            return found
     assert first is not None  # noqa: S101 - find() gives one at least
     raise first
 
@@ -151,6 +154,7 @@ class Library:
 
     Attributes:
         name: its instruction set. lanes: floats in a vector.
+        passed_over: what is wrong with a better one, in whose place it is.
 
     Raises:
         BackendError: it does not load, was built from other sources, or cannot run here.
@@ -158,6 +162,7 @@ class Library:
 
     def __init__(self, name: str, path: Path) -> None:
         self.name = name
+        self.passed_over: str | None = None
         try:
             self._c = ctypes.CDLL(str(path))
             built = self._c.vsr_interface()
