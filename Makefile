@@ -19,7 +19,7 @@ PIP := $(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt
 .PHONY: help setup demo test lint bench check-speed clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup: $(VENV)/.installed  ## make .venv and install the package into it, editable
 
@@ -61,4 +61,6 @@ check-speed: setup  ## fail if the network has become slower against its baselin
 
 clean:  ## remove what was built here, .venv included
 	rm -rf $(VENV) build dist demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -f vsr/engine/native/libvsr_*.so vsr/engine/native/build.json vsr/models/trunk_native/libvsr_*.so \
+	    vsr/models/trunk_native/build.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -141,8 +141,8 @@ def plan_upscale(
     destination: str | None = None,
     *,
     preset: str | None = None,
-    start: Fraction | None = None,
-    end: Fraction | None = None,
+    start: Fraction | float | None = None,
+    end: Fraction | float | None = None,
     frames: int | None = None,
     choose: Callable[..., DeviceFacts] = choose_device,
     **wishes: Any,
@@ -153,7 +153,8 @@ def plan_upscale(
         source: path of the source.
         destination: path of the result; ``<stem>_x<scale>`` beside the source by default.
         preset: name or path of a preset; ``x<scale>`` by default.
-        start: beginning of the wanted part, in seconds from the first frame.
+        start: beginning of the wanted part, in seconds from the first frame; a ``float`` is taken
+            as it is written: 0.1 is a tenth.
         end: end of the wanted part, likewise.
         frames: no more frames than this.
         choose: settles what runs the network, as :func:`vsr.engine.device.choose_device` does.
@@ -164,6 +165,7 @@ def plan_upscale(
         ModelError: the weights are not there, or damaged.
         VsrError: whatever of the wishes cannot be had; see :mod:`vsr.errors`.
     """
+    start, end = _seconds("start", start), _seconds("end", end)
     info = probe(source)
     where = {name: wishes.pop(name, None) for name in ("device", "backend", "reader")}
     given = {name: value for name, value in wishes.items() if value is not None}
@@ -214,6 +216,21 @@ def plan_upscale(
     # Missing or damaged weights are better known now than when the result has been opened.
     weights_path(plan.model.name, plan.model.scale, plan.model.weights)
     return plan
+
+
+def _seconds(name: str, value: Fraction | float | None) -> Fraction | None:
+    if value is None:
+        return None
+    try:
+        if isinstance(value, str):
+            raise TypeError
+        # The nearest binary fraction of 0.08 lies behind the frame that is shown then.
+        return Fraction(str(float(value))) if isinstance(value, float) else Fraction(value)
+    except (TypeError, ValueError):
+        raise UsageError(
+            f"{name} must be a number of seconds, not {value!r}",
+            remedy="Write 62.5, or Fraction(125, 2).",
+        ) from None
 
 
 def run_upscale(

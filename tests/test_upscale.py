@@ -96,6 +96,13 @@ def test_trimmed_part_starts_at_zero_with_its_sound(tmp_path: Path) -> None:
     assert kept == source[first : first + len(kept)]
 
 
+def test_a_float_means_what_is_written(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "in.mp4", frames=12)  # at 0.08 s, which no float is, the third
+    assert clip.times[2] == Fraction("0.08")
+    report = upscale(clip.path, tmp_path / "out.mp4", 2, model="bicubic", start=0.08, end=0.28)
+    assert report.frames_out == 5
+
+
 def test_events_tell_the_progress(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "in.mp4", frames=10)
     events: list[Event] = []
@@ -160,6 +167,9 @@ def test_refusals_come_before_any_work(tmp_path: Path) -> None:
     assert caught.value.remedy == "Did you mean 'overwrite'?"
     with pytest.raises(InputError, match="no such file"):
         upscale(tmp_path / "missing.mp4", tmp_path / "out.mkv")
+    for value in ("1:02.5", float("nan"), float("inf")):
+        with pytest.raises(UsageError, match="start must be a number of seconds"):
+            upscale(clip.path, tmp_path / "out.mkv", start=value)
     assert leftovers(tmp_path, "in.mkv", "there.mp4") == []
     assert existing.read_bytes() == b""
 

@@ -172,7 +172,7 @@ def to_bytes(
         state: the training form's state dictionary.
         metadata: at least ``model`` and ``scale``; all values are text.
         dtype: what tensors are stored as, float32 or float16. float16 halves the file and costs
-            less than 0.001 dB (see the model card); reading gives float32 either way.
+            less than 0.005 dB (see the model card); reading gives float32 either way.
 
     Raises:
         ModelError: a weight is too large for ``dtype``, or is no number.

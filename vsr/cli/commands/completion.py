@@ -17,7 +17,8 @@ _INSTALL = {
     "zsh": "mkdir -p ~/.zfunc && vsr completion zsh > ~/.zfunc/_vsr\n"
     "# with this in ~/.zshrc, above compinit:\n"
     "#   fpath+=~/.zfunc; autoload -Uz compinit; compinit",
-    "fish": "vsr completion fish > ~/.config/fish/completions/vsr.fish",
+    "fish": "mkdir -p ~/.config/fish/completions && \\\n"
+    "    vsr completion fish > ~/.config/fish/completions/vsr.fish",
 }
 
 

@@ -60,7 +60,7 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> A
     "--weights",
     shell_complete=weights,
     metavar="NAME|FILE",
-    help="A set of weights or a file, as in upscale.",
+    help="A set of weights or a file; not chosen by SRC as in upscale.  [default: clean]",
 )
 @_option(
     _HOW,

@@ -84,8 +84,8 @@ def export(
 ) -> None:
     """Write a network as an ONNX file, for other runtimes.
 
-    It takes RGB as (N, 3, H, W) float32 in 0..255, and gives it so, larger and not clamped. Before
-    DST appears, a runtime's results are compared with torch's.
+    It takes RGB as (N, 3, H, W) float32 in 0..255 and returns it in that form, enlarged and not
+    clamped. Before DST appears, a runtime's results are compared with torch's.
     """
     from pipelines.export import export_onnx
 

@@ -22,7 +22,7 @@ __all__ = ["plan"]
 @upscale_options
 @json_option("Print plan and prediction as one JSON object.")
 def plan(source: str, destination: str | None, as_json: bool, **wishes: Any) -> None:
-    """Show what `vsr upscale` would do with the same arguments, and write nothing.
+    """Show what `vsr upscale` would do with the same SRC and options, and write nothing.
 
     That is: what becomes of each stream, how the colours are read, the encoder's settings, each
     with its reason; and time, size and memory, predicted from a few frames.

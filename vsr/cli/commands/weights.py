@@ -109,7 +109,7 @@ def import_(file: str, name: str, overwrite: bool, as_json: bool) -> None:
     type=click.Choice(["float16", "float32"]),
     default="float16",
     show_default=True,
-    help="What weights are stored as; float16 costs less than 0.001 dB.",
+    help="What weights are stored as; float16 costs less than 0.005 dB.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace DST if it is already there.")
 @json_option("Print what was written as one JSON object.")
