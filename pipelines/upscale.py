@@ -15,6 +15,7 @@ from pipelines.memory import peak_memory
 from pipelines.reading import expected_frames, read_request, settle_reader
 from pipelines.segments.devices import WorkerSpec, parse_devices
 from pipelines.segments.job import run_segmented
+from pipelines.segments.settings import check_unchanged, source_identity
 from pipelines.weights import weights_facts
 from vsr.engine.device import choose_device
 from vsr.engine.distinct import Item
@@ -280,6 +281,12 @@ def run_upscale(
 def _run_through(plan: Plan, tell: Listener) -> Report:
     """Read, upscale and write in one go; on any error or Ctrl-C nothing is left behind."""
     begun = time.perf_counter()
+    source = None if "://" in plan.source else source_identity(plan.source)
+
+    def still_the_same(_file: Path) -> None:
+        if source is not None:
+            check_unchanged(plan.source, source)
+
     clocks = Clocks()
     progress = _Progress(plan, clocks, tell)
     told = 0
@@ -297,7 +304,7 @@ def _run_through(plan: Plan, tell: Listener) -> Report:
                 if isinstance(item, FrameBatch):
                     progress.advance(len(item))
         with clocks.encode.work():
-            result = writer.finish()
+            result = writer.finish(still_the_same)
         stats = reader.stats
     for message in (*stats.warnings, *result.warnings):
         tell(Warned(message))

@@ -61,7 +61,8 @@ def test_killed_at_twenty_random_moments(slow_clip: Path, tmp_path: Path) -> Non
     )
     assert json.loads(done.stdout)["kills"] == 20
     # What the last kill may have left of a finished job goes with the next run.
-    Ledger(str(killed)).remove()
+    with Ledger(str(killed)) as ledger:
+        ledger.remove()
     run_upscale(plan_for(slow_clip, whole, speed="ultrafast"))
     assert_same(killed, whole, "a:0")
     assert [path.name for path in folder.iterdir()] == ["out.mp4"]

@@ -15,7 +15,12 @@ from pipelines.distributed.cluster import Cluster, Place, node_error
 from pipelines.distributed.collect import Arriving
 from pipelines.segments.dispatch import MOST_FAILURES, Dispatcher, Worker
 from pipelines.segments.serve import Message
-from pipelines.segments.settings import source_identity, versions, weights_hash
+from pipelines.segments.settings import (
+    changed_meanwhile,
+    source_identity,
+    versions,
+    weights_hash,
+)
 from vsr.errors import BackendError, DependencyError, InputError, VerifyError
 from vsr.media.av_errors import av_errors
 from vsr.models.registry import weights_path
@@ -221,11 +226,7 @@ class RayPool(Dispatcher[_Actor]):
             data = file.read(count)
         changed = which == "source" and status.st_mtime_ns != self._task.source["changed"]
         if changed or len(data) != count:
-            raise InputError(
-                "the file was changed while the job was at work on it",
-                where=name,
-                remedy="Run the same command again: it begins anew.",
-            )
+            raise changed_meanwhile(name)
         return data
 
     def _fetch(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,12 @@ from pipelines.segments.dispatch import Dispatcher
 from pipelines.segments.join import join
 from pipelines.segments.ledger import Ledger
 from pipelines.segments.pool import Pool
-from pipelines.segments.settings import job_settings, weights_hash
+from pipelines.segments.settings import (
+    check_unchanged,
+    job_settings,
+    source_identity,
+    weights_hash,
+)
 from pipelines.segments.worker import Listening, SegmentWorker, segment_path
 from vsr.engine.run import STAGES
 from vsr.errors import InputError, OutputError, UsageError
@@ -79,13 +84,15 @@ def run_segmented(
                 remedy="Leave out --ray.",
             )
         least = 1 if cluster is not None else 2
-        cut = _cut(plan, ledger, tell, fresh=fresh, whole=bool(reason), least=least)
-        if cut is None:
+        # Before the file is looked through: what is made must be of the file that was cut.
+        source = None if "://" in plan.source else source_identity(plan.source)
+        cut = _cut(plan, source, ledger, tell, fresh=fresh, whole=bool(reason), least=least)
+        if cut is None or source is None:
             return None
         parts, damaged = ledger.finished(cut.segments)
         for message in damaged:
             tell(Warned(message))
-        job = _Job(plan, cut, ledger, tell, parts, begun)
+        job = _Job(plan, source, cut, ledger, tell, parts, begun)
         with _kept(job):
             # What cannot be written that way should be known before hours of work.
             with Writer(plan, ledger.folder):
@@ -97,11 +104,19 @@ def run_segmented(
 
 
 def _cut(
-    plan: Plan, ledger: Ledger, tell: Listener, *, fresh: bool, whole: bool, least: int
+    plan: Plan,
+    source: Mapping[str, Any] | None,
+    ledger: Ledger,
+    tell: Listener,
+    *,
+    fresh: bool,
+    whole: bool,
+    least: int,
 ) -> Cut | None:
     """The segments of the job, taken from the ledger if it keeps this very job.
 
-    ``None``: there are none, and the ledger keeps nothing.
+    ``source`` is the source's identity, ``None`` if it is no file. ``None`` comes back if there
+    are no segments; the ledger then keeps nothing.
 
     Raises:
         OutputError: there are none, and the ledger keeps those of another job.
@@ -109,18 +124,21 @@ def _cut(
     kept = None if fresh else ledger.settings()
     changes: list[str] = []
     if kept is not None:
-        settings = None if "://" in plan.source else job_settings(plan)
+        settings = None if source is None else job_settings(plan, source)
         if kept == settings:
             return ledger.cut()
         changes = ["source"] if settings is None else _changes(kept, settings)
-    cut = None if whole else cut_job(plan)
-    if cut is not None and len(cut.segments) < least:
-        cut = None
-    if changes:
-        _give_up(plan, ledger, tell, changes, whole=cut is None)
-    ledger.remove()
-    if cut is not None:
-        ledger.begin(job_settings(plan), cut, str(Path(plan.source).absolute()))
+    with ledger.claimed():
+        cut = None if whole else cut_job(plan)
+        if cut is not None and len(cut.segments) < least:
+            cut = None
+        if changes:
+            _give_up(plan, ledger, tell, changes, whole=cut is None)
+        if cut is None or source is None:
+            ledger.remove()
+            return None
+        ledger.clear()
+        ledger.begin(job_settings(plan, source), cut, str(Path(plan.source).absolute()))
     return cut
 
 
@@ -161,6 +179,7 @@ class _Job:
     """One run of a job that is kept in a ledger."""
 
     plan: Plan
+    source: Mapping[str, Any]
     cut: Cut
     ledger: Ledger
     tell: Listener
@@ -211,6 +230,7 @@ class _Job:
 
     def join(self) -> WriteResult:
         """Write the result."""
+        check_unchanged(self.plan.source, self.source)
         parts = [self.parts[segment.index] for segment in self.cut.segments]
         if not any(part.times for part in parts):
             raise InputError("the requested part holds no frame", where=self.plan.source)
@@ -219,7 +239,12 @@ class _Job:
             # Only the reader that counted to the end of the part has seen what is behind it.
             ends = [part.tally.read.end for part in parts]
             end = max((pts for pts in ends if pts is not None), default=None)
-        return join(self.plan, parts, end, self.ledger.folder, before_commit=self.ledger.joined)
+        return join(self.plan, parts, end, self.ledger.folder, before_commit=self._joined)
+
+    def _joined(self, file: Path) -> None:
+        # Sound and subtitles were read from the source only now.
+        check_unchanged(self.plan.source, self.source)
+        self.ledger.joined(file)
 
     def report(self, result: WriteResult) -> Report:
         """What happened, over all runs."""
@@ -283,7 +308,13 @@ class _Job:
         self.tell(Warned(message))
 
     def _finish(self, index: int) -> None:
-        self.parts[index] = PacketFile(segment_path(self.ledger.folder, index))
+        path = segment_path(self.ledger.folder, index)
+        try:
+            check_unchanged(self.plan.source, self.source)
+        except InputError:
+            path.unlink(missing_ok=True)
+            raise
+        self.parts[index] = PacketFile(path)
 
     def _advance(self, frames: int, busy: tuple[float, ...]) -> None:
         self.gained += frames
@@ -323,12 +354,14 @@ def _kept(job: _Job) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        job.ledger.tidy()
-        kept = job.kept()
-        if kept:
-            job.tell(Warned(kept))
-        else:
-            job.ledger.remove()
+        # If the folder is gone, or its disk, the error at hand says so.
+        with suppress(OSError, OutputError):
+            job.ledger.tidy()
+            kept = job.kept()
+            if kept:
+                job.tell(Warned(kept))
+            else:
+                job.ledger.remove()
         raise
 
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -102,17 +102,33 @@ class Ledger:
             notes=tuple(cut["notes"]),
         )
 
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Hold the folder, which is created if need be, from before it is known what to keep.
+
+        If the block fails, nothing is left of a folder in which nothing is kept.
+
+        Raises:
+            OutputError: it cannot be created, or somebody else has it.
+        """
+        if self._handle is None:
+            with av_errors(self.folder, "create the folder of the job", OutputError):
+                self.folder.mkdir(exist_ok=True)
+            self._claim()
+        try:
+            yield
+        except BaseException:
+            self._unmake()
+            raise
+
     def begin(self, settings: Mapping[str, str], cut: Cut, source: str = "") -> None:
         """Keep a new job, made from ``source``.
 
         Raises:
             OutputError: the folder cannot be written.
         """
-        with av_errors(self.folder, "create the folder of the job", OutputError):
-            self.folder.mkdir(exist_ok=True)
-        if self._handle is None:
-            self._claim()
-        self._write({"settings": dict(settings), "cut": to_plain(cut), "source": source})
+        with self.claimed():
+            self._write({"settings": dict(settings), "cut": to_plain(cut), "source": source})
 
     def joined(self, file: Path) -> None:
         """Note that the result is complete in ``file``, which only has to be given its name."""
@@ -156,19 +172,24 @@ class Ledger:
                 path.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Remove everything, and the folder."""
-        if not self.folder.is_dir():
-            return
+        """Remove everything, and the folder; nothing if it is not ours."""
+        if self._handle is None:
+            return  # nobody has it, or somebody else
+        self.clear()
         with av_errors(self.folder, "remove what was kept of the job", OutputError):
-            self.tidy()
-            for path in self.folder.glob("*.segment"):
-                path.unlink(missing_ok=True)
-            self._job.unlink(missing_ok=True)
             self._lock.unlink(missing_ok=True)
             # Somebody may have put something of his own there.
             with suppress(OSError):
                 self.folder.rmdir()
         self.__exit__(None, None, None)
+
+    def clear(self) -> None:
+        """Remove everything that is kept, and hold the folder."""
+        with av_errors(self.folder, "remove what was kept of the job", OutputError):
+            self.tidy()
+            for path in self.folder.glob("*.segment"):
+                path.unlink(missing_ok=True)
+            self._job.unlink(missing_ok=True)
 
     def count(self) -> int:
         """How many segments are finished."""
@@ -188,7 +209,7 @@ class Ledger:
         with av_errors(self.folder, "lock the folder of the job", OutputError):
             handle = os.open(self._lock, os.O_CREAT | os.O_RDWR, 0o666)
         try:
-            free = _lock(handle)
+            free = _lock(handle) and self._is_lock(handle)
         except OSError as error:
             os.close(handle)
             self._unmake()
@@ -207,6 +228,13 @@ class Ledger:
                 remedy="Wait for it, or choose another name.",
             )
         self._handle = handle
+
+    def _is_lock(self, handle: int) -> bool:
+        """Whether it is still there: who had it may have removed it after we opened it."""
+        try:
+            return os.path.samestat(os.fstat(handle), self._lock.stat())
+        except FileNotFoundError:
+            return False
 
     def _unmake(self) -> None:
         """Remove a folder in which there is nothing but the lock."""

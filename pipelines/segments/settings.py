@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,14 @@ from vsr.models.weights import sha256
 from vsr.types import Plan
 from vsr.types.plain import to_plain
 
-__all__ = ["job_settings", "source_identity", "versions", "weights_hash"]
+__all__ = [
+    "changed_meanwhile",
+    "check_unchanged",
+    "job_settings",
+    "source_identity",
+    "versions",
+    "weights_hash",
+]
 
 #: Bytes at each end of the source that are hashed.
 _ENDS = 1 << 20
@@ -30,7 +37,7 @@ _FIELDS = (
 )
 
 
-def job_settings(plan: Plan) -> dict[str, str]:
+def job_settings(plan: Plan, source: Mapping[str, Any] | None = None) -> dict[str, str]:
     """Everything that the pictures depend on, by name, as text.
 
     The source is known by its size, the time of its last change, and the hash of its first and
@@ -39,6 +46,10 @@ def job_settings(plan: Plan) -> dict[str, str]:
     media files hold index and headers, which change with the content. Its name does not count.
 
     Which of several devices of a kind is used does not count either, nor how many workers.
+
+    Args:
+        plan: the plan.
+        source: what :func:`source_identity` said of its source; by default it is asked now.
 
     Raises:
         InputError: the source cannot be read.
@@ -49,7 +60,7 @@ def job_settings(plan: Plan) -> dict[str, str]:
     found["device"] = plan.device.partition(":")[0]
     found["model"] = f"{plan.model.name} x{plan.model.scale}"
     found["weights"] = weights_hash(plan)
-    found["source"] = source_identity(plan.source)
+    found["source"] = dict(source_identity(plan.source) if source is None else source)
     found["versions"] = versions()
     return dict(sorted(_flat("", found)))
 
@@ -103,3 +114,23 @@ def source_identity(source: str) -> dict[str, Any]:
         "changed": status.st_mtime_ns,
         "ends": digest.hexdigest(),
     }
+
+
+def check_unchanged(source: str, before: Mapping[str, Any]) -> None:
+    """See that the file is still what :func:`source_identity` said of it.
+
+    Raises:
+        InputError: it is not, or it cannot be read any more.
+    """
+    if source_identity(source) != before:
+        raise changed_meanwhile(source)
+
+
+def changed_meanwhile(path: str) -> InputError:
+    """The error to raise where a file is no longer the one that the job began with."""
+    return InputError(
+        "the file was changed while the job was at work on it",
+        where=path,
+        remedy="If it is still being recorded or copied, wait for its end. Then run the same "
+        "command again: it begins anew.",
+    )

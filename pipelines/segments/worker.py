@@ -189,7 +189,11 @@ class _Finisher:
 
     def finish(self, owner: ExitStack, work: Callable[[], None]) -> None:
         """Run ``work``, then close ``owner``. Raises what the work before raised."""
-        self.wait()
+        try:
+            self.wait()
+        except BaseException:
+            owner.close()
+            raise
 
         def run() -> None:
             with owner:

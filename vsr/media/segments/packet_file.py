@@ -130,11 +130,12 @@ class PacketFile:
 
     Raises:
         VerifyError: the file is not whole.
+        OutputError: it cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with av_errors(path, "read the file of a segment", VerifyError):
+        with av_errors(path, "read the file of a segment", OutputError):
             self.size = path.stat().st_size
             footer = self._footer()
         told = footer["tally"]
@@ -149,10 +150,11 @@ class PacketFile:
 
         Raises:
             VerifyError: it is damaged.
+            OutputError: it cannot be read.
         """
         digest, left = hashlib.sha256(), self.size - _TAIL.size
         with (
-            av_errors(self.path, "read the file of a segment", VerifyError),
+            av_errors(self.path, "read the file of a segment", OutputError),
             self.path.open("rb") as file,
         ):
             while left > 0:
@@ -167,7 +169,7 @@ class PacketFile:
     def __iter__(self) -> Iterator[EncodedPacket]:
         """The packets in decoding order."""
         with (
-            av_errors(self.path, "read the file of a segment", VerifyError),
+            av_errors(self.path, "read the file of a segment", OutputError),
             self.path.open("rb") as file,
         ):
             file.seek(len(_MAGIC))
