@@ -321,7 +321,7 @@ def _run_through(plan: Plan, tell: Listener) -> Report:
         corrupt_packets=stats.corrupt_packets,
         concealed_frames=stats.concealed_frames,
         verified=result.verified,
-        given_up=(*plan.given_up, *result.given_up),
+        given_up=result.lacking(plan),
         weights=plan.model.weights or "",
         weights_sha256=upscaler.weights_sha256,
         warnings=(*upscaler.notes, *stats.warnings, *result.warnings),

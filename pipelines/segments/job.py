@@ -274,7 +274,7 @@ class _Job:
             corrupt_packets=read.corrupt_packets,
             concealed_frames=read.concealed_frames,
             verified=result.verified,
-            given_up=(*self.plan.given_up, *result.given_up),
+            given_up=result.lacking(self.plan),
             warnings=tuple(self.warnings),
             resumed_frames=self.resumed,
             repeated_frames=sum(tally.repeated for tally in tallies),

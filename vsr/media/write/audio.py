@@ -53,7 +53,6 @@ class AudioLane:
         self.tally = Tally()
         self._shift = shift
         self._decoder = source.codec_context
-        self._refused = 0
         self._next: int | None = None
         self._resampler: AudioResampler | None = None
         self._setup: tuple[str, str, int] | None = None
@@ -79,7 +78,7 @@ class AudioLane:
         try:
             frames = self._decoder.decode(packet)
         except av.error.FFmpegError:
-            self._refused += 1
+            self.tally.refused += 1
             return
         for frame in frames:
             yield from self._encode(frame)
@@ -97,8 +96,9 @@ class AudioLane:
     def warnings(self) -> Iterator[str]:
         """Packets that did not decode, channels that changed, samples that were cut."""
         name = f"audio stream {self.action.stream.index}"
-        if self._refused:
-            yield f"{self._refused} packets of {name} could not be decoded and became silence."
+        if self.tally.refused:
+            silence = " and became silence" if self.tally.packets else ""
+            yield f"{self.tally.refused} packets of {name} could not be decoded{silence}."
         if len(self._layouts) > 1:
             layout = self.stream.codec_context.layout.name
             changes = ", ".join(self._layouts)

@@ -46,11 +46,15 @@ _MIME_TYPES = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
 
 @dataclass(slots=True)
 class Tally:
-    """What went into one stream of the result: packets, bytes, and the first one's time in s."""
+    """What went into one stream of the result: packets, bytes, and the first one's time in s.
+
+    ``refused``: packets of the source's stream that could not be decoded.
+    """
 
     packets: int = 0
     bytes: int = 0
     first: Fraction | None = None
+    refused: int = 0
 
     def add(self, packet: Packet[Any]) -> None:
         """Count a packet that is about to be written.

@@ -66,7 +66,6 @@ class SubtitleLane:
         self._layered = action.codec == "mov_text"
         self._shown: list[tuple[int, int, bytes]] = []
         self._latest = 0
-        self._refused = 0
         self._moved = 0
         self._endless = 0
 
@@ -77,7 +76,7 @@ class SubtitleLane:
         try:
             subtitle = self._decoder.decode2(packet)
         except av.error.FFmpegError:
-            self._refused += 1
+            self.tally.refused += 1
             return
         event = b"" if subtitle is None else _event(subtitle)
         if subtitle is None or not event:
@@ -112,8 +111,8 @@ class SubtitleLane:
     def warnings(self) -> Iterator[str]:
         """Texts that did not decode or do not say how long they last."""
         name = f"subtitle stream {self.action.stream.index}"
-        if self._refused:
-            yield f"{self._refused} texts of {name} could not be decoded and were left out."
+        if self.tally.refused:
+            yield f"{self.tally.refused} texts of {name} could not be decoded and were left out."
         if self._moved:
             yield f"{self._moved} texts of {name} begin later: they were out of order."
         if self._endless:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from fractions import Fraction
@@ -19,6 +19,7 @@ from av.video.frame import VideoFrame
 from vsr.errors import VerifyError
 from vsr.media.av_errors import av_errors
 from vsr.media.source import ffmpeg_name
+from vsr.media.write.mp4.left_out import places
 from vsr.media.write.remux import Lane, is_pause
 from vsr.types import Plan
 
@@ -50,14 +51,14 @@ def verify(
     """Read ``path`` back and compare it with what was written.
 
     Every frame has its packet with the right presentation time (to half a tick of the file's
-    time base), every other stream has all its packets, copied sound is still what it was, there
-    is no stream that nobody wrote, the first and last frame decode at the right size, and pixels
-    have the plan's shape.
+    time base), every other stream has all its packets (one that got none may be missing), copied
+    sound is still what it was, there is no stream that nobody wrote, the first and last frame
+    decode at the right size, and pixels have the plan's shape.
 
     Args:
         path: the file.
         plan: what it must be; errors call the file by its destination.
-        video: index of the video stream in the file.
+        video: index of the video stream when the file was written.
         times: expected presentation times, rising, in ticks of ``time_base``.
         time_base: seconds per tick of ``times``.
         lanes: the other streams.
@@ -73,19 +74,25 @@ def verify(
     where, name = plan.destination, ffmpeg_name(str(path))
     with av_errors(where, "read the written file back", VerifyError):
         with av.open(name) as container:
-            stream = _video_stream(container, video, where)
+            there = places(container)
+            at = there.get(video)
+            if at is None:
+                raise VerifyError("the video stream is missing", where=where)
+            stream = _video_stream(container, at, where)
             _compare_shape(stream, plan.sar, where)
-            _compare_streams(container, {video, *(lane.stream.index for lane in lanes)}, where)
-            for lane in lanes:
+            placed = list(_placed(lanes, there, where))
+            _compare_streams(container, {at, *(index for _, index in placed)}, where)
+            for lane, index in placed:
                 if lane.action.action == "copy" and lane.action.stream.kind == "audio":
-                    _compare_sound(container, lane, plan)
+                    _compare_sound(container.streams[index], lane, plan)
             found = _demux(container, stream)
-            _compare_times(found[video].times, stream, times, time_base, where)
-            for lane in lanes:
-                _compare_lane(found.get(lane.stream.index, _Found()), lane, where)
+            shown = found[at].times
+            _compare_times(shown, stream, times, time_base, where)
+            for lane, index in placed:
+                _compare_lane(found[index], lane, where)
         with av.open(name) as container:
             size = (plan.width, plan.height)
-            first = _decode_ends(container, video, size, found[video].times, where)
+            first = _decode_ends(container, at, size, shown, where)
     lost = tuple(_lost_tags(first, plan))
     if plan.strict and lost:
         raise VerifyError(f"strict mode, and the result lacks: {' '.join(lost)}", where=where)
@@ -124,9 +131,27 @@ def _lost_tags(frame: VideoFrame, plan: Plan) -> Iterator[str]:
 
 
 def _video_stream(container: InputContainer, video: int, where: str) -> Stream:
-    if video < len(container.streams) and container.streams[video].type == "video":
+    if container.streams[video].type == "video":
         return container.streams[video]
     raise VerifyError(f"stream {video} of the written file is not video", where=where)
+
+
+def _placed(
+    lanes: Sequence[Lane], there: Mapping[int, int], where: str
+) -> Iterator[tuple[Lane, int]]:
+    """The streams that the file has, with their indices in it."""
+    for lane in lanes:
+        index = there.get(lane.stream.index)
+        if index is not None:
+            yield lane, index
+        elif lane.tally.packets:
+            raise VerifyError(
+                f"{_name(lane)} is missing: it had {lane.tally.packets} packets", where=where
+            )
+
+
+def _name(lane: Lane) -> str:
+    return f"{lane.action.stream.kind} stream {lane.action.stream.index}"
 
 
 def _compare_streams(container: InputContainer, written: set[int], where: str) -> None:
@@ -143,19 +168,16 @@ def _compare_streams(container: InputContainer, written: set[int], where: str) -
         raise VerifyError(f"the file has a stream {index} ({kind}) that nobody wrote", where=where)
 
 
-def _compare_sound(container: InputContainer, lane: Lane, plan: Plan) -> None:
-    source, index = lane.action.stream, lane.stream.index
-    context: Any = (
-        container.streams[index].codec_context if index < len(container.streams) else None
-    )
+def _compare_sound(stream: Stream, lane: Lane, plan: Plan) -> None:
+    source = lane.action.stream
+    context: Any = stream.codec_context
     codec = context.codec.canonical_name if context is not None else "unknown"
     want, have = (_LAYERS.get(name, name) for name in (source.codec, codec))
     # Not rate and channels: of AAC with implicit SBR or PS they are what the reader has found out
     # so far, and a stream may change them.
     if have != want:
         raise VerifyError(
-            f"audio stream {source.index}: the codec is {have} instead of {want}",
-            where=plan.destination,
+            f"{_name(lane)}: the codec is {have} instead of {want}", where=plan.destination
         )
 
 
@@ -205,8 +227,7 @@ def _compare_times(
 
 
 def _compare_lane(found: _Found, lane: Lane, where: str) -> None:
-    source, tally = lane.action.stream, lane.tally
-    name = f"{source.kind} stream {source.index}"
+    name, tally = _name(lane), lane.tally
     if lane.action.codec.startswith(("pcm_", "adpcm_")):
         # Uncompressed sound has no packets of its own: every container cuts it differently.
         if found.bytes != tally.bytes:

@@ -24,6 +24,7 @@ from vsr.media.source import ffmpeg_name, open_source
 from vsr.media.write.atomic import AtomicFile
 from vsr.media.write.audio import AudioLane
 from vsr.media.write.encoder import VideoEncoder, encoder_tick
+from vsr.media.write.mp4.left_out import find_left_out
 from vsr.media.write.mp4.texts import place_texts, text_places, turn_off_texts
 from vsr.media.write.pixel_shape import reserve_shape, write_shapes
 from vsr.media.write.remux import (
@@ -72,6 +73,7 @@ class WriteResult:
         verified: whether it was read back.
         warnings: everything odd, one sentence each.
         given_up: what the file lacks of the plan, as reading it back shows.
+        untrue: sentences of the plan's ``given_up`` about streams that have not got into the file.
     """
 
     frames: int
@@ -79,6 +81,11 @@ class WriteResult:
     verified: bool
     warnings: tuple[str, ...]
     given_up: tuple[str, ...] = ()
+    untrue: tuple[str, ...] = ()
+
+    def lacking(self, plan: Plan) -> tuple[str, ...]:
+        """All that the file lacks: what ``plan``, its plan, says, and what only the run could."""
+        return (*(said for said in plan.given_up if said not in self.untrue), *self.given_up)
 
 
 class VideoLane(Protocol):
@@ -238,7 +245,8 @@ class Writer:
             if self._container.shows_text and not self._shown_texts():
                 turn_off_texts(file.path)
             self._place_texts(file.path)
-        frames = len(video.times)
+        frames, lanes = len(video.times), list(self._lanes.values())
+        left_out = find_left_out(file.path, plan, lanes)
         lost: tuple[str, ...] = ()
         if plan.verify:
             frames, lost = verify(
@@ -247,13 +255,15 @@ class Writer:
                 video.stream.index,
                 video.times,
                 video.time_base,
-                list(self._lanes.values()),
+                lanes,
             )
         before_commit(file.path)
         size = file.commit()
-        for lane in self._lanes.values():
+        for lane in lanes:
             self._warnings.extend(lane.warnings())
-        return WriteResult(frames, size, plan.verify, tuple(self._warnings), lost)
+        lost = (*left_out.said, *lost)
+        warnings = tuple(self._warnings)
+        return WriteResult(frames, size, plan.verify, warnings, lost, left_out.untrue)
 
     def _start(self, output: OutputContainer, source: InputContainer) -> None:
         plan = self._plan
