@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vsr.errors import OutputError
-from vsr.media.write.atomic import AtomicFile
+from vsr.media.write.atomic import AtomicFile, is_temporary
 
 
 def test_commit_gives_the_name_and_leaves_nothing_else(tmp_path: Path) -> None:
@@ -86,6 +86,45 @@ def test_file_systems_without_hard_links(
     assert list(tmp_path.iterdir()) == [target]
 
 
+@pytest.mark.parametrize("somebody", [False, True])
+def test_a_claim_that_comes_to_nothing_is_withdrawn(
+    somebody: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without hard links: interrupted between claiming the name and giving it."""
+    target = tmp_path / "a.mp4"
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    def interrupted(*_: object) -> None:
+        if somebody:
+            target.write_bytes(b"somebody else's")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(os, "replace", interrupted)
+    file = AtomicFile(str(target), overwrite=False)
+    file.path.write_bytes(b"new")
+    with pytest.raises(KeyboardInterrupt):
+        file.commit()
+    file.discard()
+    left = [(path.name, path.read_bytes()) for path in tmp_path.iterdir()]
+    assert left == ([("a.mp4", b"somebody else's")] if somebody else [])
+
+
+def test_a_link_that_leads_nowhere_has_the_name(tmp_path: Path) -> None:
+    target = tmp_path / "a.mp4"
+    target.symlink_to(tmp_path / "not mounted" / "a.mp4")
+    with pytest.raises(OutputError, match="a link to something that is not there"):
+        AtomicFile(str(target), overwrite=False)
+    assert list(tmp_path.iterdir()) == [target]
+    file = AtomicFile(str(target), overwrite=True)
+    file.path.write_bytes(b"new")
+    file.commit()
+    assert not target.is_symlink()
+    assert target.read_bytes() == b"new"
+
+
 def test_source_is_never_replaced(tmp_path: Path) -> None:
     source = tmp_path / "a.mp4"
     source.write_bytes(b"video")
@@ -114,6 +153,21 @@ def test_every_name_that_may_be(stem: str, tmp_path: Path) -> None:
     file.path.write_bytes(b"new")
     file.commit()
     assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("name", ["What????????.mp4", "????????", "a.part.????????.mp4"])
+def test_temporary_files_are_known_whatever_the_name(name: str, tmp_path: Path) -> None:
+    file = AtomicFile(str(tmp_path / name), overwrite=False)
+    assert is_temporary(file.path.name, tmp_path / name)
+    assert not is_temporary(name, tmp_path / name)
+
+
+def test_temporary_files_of_names_that_begin_alike_are_told_apart(tmp_path: Path) -> None:
+    lecture = "Introduction to the Philosophy of Science - Autumn Semester 2023 - Lecture "
+    one, two = tmp_path / f"{lecture}01.mp4", tmp_path / f"{lecture}02.mp4"
+    file = AtomicFile(str(one), overwrite=False)
+    assert is_temporary(file.path.name, one)
+    assert not is_temporary(file.path.name, two)
 
 
 def test_a_name_that_is_too_long(tmp_path: Path) -> None:

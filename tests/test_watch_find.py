@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,6 +58,25 @@ def test_what_cannot_be_looked_at_is_told(tmp_path: Path) -> None:
     told: list[OSError] = []
     assert list(find(tmp_path / "none", Filter(), problem=told.append)) == []
     assert told[0].filename == str(tmp_path / "none")
+
+
+def test_a_folder_that_cannot_be_told_from_others_now_ends_the_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A drive that does not answer: its results might be taken for sources."""
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    original = os.stat
+
+    def stat(path: str | Path, **more: Any) -> os.stat_result:
+        if Path(path).name == "out":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return original(path, **more)
+
+    monkeypatch.setattr(os, "stat", stat)
+    told: list[OSError] = []
+    skip = (tmp_path / "out",)
+    assert list(find(tmp_path, Filter(), skip=skip, problem=told.append)) == []
+    assert [error.filename for error in told] == [str(tmp_path / "out")]
 
 
 class Clock:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from synth import make_clip
 
+from pipelines.batch import upscale_all
 from pipelines.queue.job import Job
 from pipelines.queue.ledger import Ledger
-from pipelines.queue.messages import Failed, Finished, Order, Outcome
-from pipelines.queue.run import Policy, Runner
+from pipelines.queue.messages import Failed, Finished, Message, Order, Outcome
+from pipelines.queue.process import Worker
+from pipelines.queue.run import Policy, Queue, Runner
 from pipelines.watch.request import WatchRequest
 from pipelines.watch.watcher import Watcher
 from vsr.errors import UsageError
@@ -175,3 +180,159 @@ def test_a_ledger_is_read_where_nothing_may_be_written(
     with Ledger(path, read_only=True) as ledger:
         assert [job.state for job in ledger.jobs()] == ["done"]
         assert sorted(path.parent.iterdir()) == before
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_what_replaces_a_source_during_its_last_attempt_is_tried(
+    gone: bool, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, sound = folder / "in" / "a.mkv", folder / "sound.mkv"
+    source.write_bytes(b"half an upload" * 100)
+    make_clip(sound, frames=2)
+    do = Worker.do
+
+    def doing(self: Worker, order: Order) -> Iterator[Message]:
+        for message in do(self, order):
+            if isinstance(message, Failed):
+                source.unlink()
+                if not gone:
+                    sound.rename(source)
+            yield message
+
+    monkeypatch.setattr(Worker, "do", doing)
+    events: Events = []
+    code, jobs = run(folder, events)
+    assert (code, jobs["a.mkv"].state) == (3, "gone")
+    assert jobs["a.mkv"].reason.endswith("the source has changed or vanished meanwhile")
+    assert outcomes(events, Failed) == ["a.mkv"]
+    if gone:
+        sound.rename(source)
+    code, jobs = run(folder)
+    assert (code, jobs["a.mkv"].state, jobs["a.mkv"].completions) == (0, "done", 1)
+    assert not (folder / "in" / "vsr-quarantine").exists()
+
+
+@pytest.mark.parametrize("where", ["before it is begun", "in the middle", "when it is over"])
+def test_a_bug_that_one_file_meets_stops_no_other(
+    where: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, name = {
+        "before it is begun": (Runner, "_order"),
+        "in the middle": (Queue, "reserve"),
+        "when it is over": (Runner, "_record"),
+    }[where]
+    for number, file in enumerate(("a.mkv", "b.mkv")):
+        make_clip(folder / "in" / file, frames=2 + number)
+    original = getattr(owner, name)
+
+    def broken(self: Any, job: Job, need: Any, *rest: Any) -> Any:
+        if job.path == "a.mkv" and need is not None:
+            raise ZeroDivisionError("nobody thought of this")
+        return original(self, job, need, *rest)
+
+    monkeypatch.setattr(owner, name, broken)
+    events: Events = []
+    code, jobs = run(folder, events)
+    assert (code, jobs["a.mkv"].state, jobs["a.mkv"].error) == (
+        *(1, "quarantined", "ZeroDivisionError"),
+    )
+    assert outcomes(events, Failed) == ["a.mkv"]
+    log = Path(jobs["a.mkv"].log).read_text()
+    assert "Traceback" in log
+    assert "ZeroDivisionError: nobody thought of this" in log
+    assert (jobs["b.mkv"].state, jobs["b.mkv"].completions) == ("done", 1)
+
+
+def test_a_bug_in_one_of_several_files_is_told_with_its_traceback(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``vsr upscale a b``, which keeps no logs."""
+
+    def broken(self: Runner, job: Job, destination: Path) -> Order:
+        raise ZeroDivisionError("nobody thought of this")
+
+    monkeypatch.setattr(Runner, "_order", broken)
+    source = str(make_clip(folder / "in" / "a.mkv", frames=2).path)
+    (result,) = upscale_all([source], folder / "out", {"model": "bicubic"})
+    assert (result.exit_code, result.failed and result.failed.kind) == (1, "ZeroDivisionError")
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_result_that_gets_its_name_as_the_run_is_stopped_is_done_and_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_clip(folder / "in" / "a.mkv", frames=2)
+    result = make_clip(folder / "out" / "a.mkv", frames=2).path
+
+    def interrupted(self: Worker, order: Order) -> Iterator[Message]:
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(Worker, "do", interrupted)
+    monkeypatch.setattr(Worker, "last", lambda _: Finished(str(result), None))
+    events: Events = []
+    with watcher(folder, events) as one:
+        one._look()
+        with pytest.raises(KeyboardInterrupt):
+            one._runners[0].run_next()
+        (job,) = one.ledger.jobs()
+    assert (job.state, job.completions) == ("done", 1)
+    assert outcomes(events, Finished) == ["a.mkv"]
+
+
+def test_a_name_with_eight_question_marks(folder: Path) -> None:
+    """It is cut off as well, so that temporary files with its name are looked for."""
+    name = "What????????.mkv"
+    make_clip(folder / "in" / name, frames=2)
+    with watcher(folder) as one:
+        one._look()
+        assert one.ledger.claim(now=time.time()) is not None
+    code, jobs = run(folder)
+    assert (code, jobs[name].state, jobs[name].interruptions) == (0, "done", 1)
+
+
+def test_no_file_is_blamed_if_no_process_can_be_begun(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_clip(folder / "in" / "a.mkv", frames=2).path
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    code, jobs = run(folder)
+    assert (code, jobs["a.mkv"].state, jobs["a.mkv"].attempts) == (1, "failed", 0)
+    assert source.exists()
+
+
+def test_a_link_that_comes_to_the_name_of_a_result_is_left_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It leads to a drive that is not mounted; the result gets another name."""
+    make_clip(folder / "in" / "a.mkv", frames=2)
+    link = folder / "out" / "a.mkv"
+    order = Runner._order
+
+    def late(self: Runner, job: Job, destination: Path) -> Order:
+        if not link.is_symlink():
+            link.symlink_to("/nowhere/a.mkv")
+        return order(self, job, destination)
+
+    monkeypatch.setattr(Runner, "_order", late)
+    job = run(folder)[1]["a.mkv"]
+    assert (job.state, job.attempts, Path(job.destination).name) == ("done", 0, "a (2).mkv")
+    assert link.is_symlink()
+
+
+def test_results_in_the_watched_folder_under_another_name_are_no_sources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a bind mount, of which names tell nothing: here a link that nobody sees through."""
+    monkeypatch.setattr(os.path, "realpath", os.path.abspath)
+    (tmp_path / "in" / "results").mkdir(parents=True)
+    (tmp_path / "out").symlink_to(tmp_path / "in" / "results", target_is_directory=True)
+    make_clip(tmp_path / "in" / "a.mkv", frames=2)
+    for _ in range(2):
+        code, jobs = run(tmp_path)
+        assert (code, list(jobs)) == (0, ["a.mkv"])
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".vsr-watch", "a.mkv"]

@@ -17,7 +17,7 @@ STATES: dict[State, str] = {
     "failed": "failed, and will be tried again",
     "quarantined": "failed too often, and is not tried again",
     "done": "its result is there",
-    "gone": "vanished before its turn",
+    "gone": "vanished or changed before it was done",
 }
 
 

@@ -88,6 +88,12 @@ class Failed:
     name_taken: bool = False
     blameless: bool = False
 
+    def beside(self, path: str) -> str:
+        """What went wrong, for people who see the ``path`` of the source beside it."""
+        if not self.where or self.where.endswith(path):
+            return self.what
+        return f"{self.where}: {self.what}"
+
 
 @dataclass(frozen=True, slots=True)
 class NoRoom:

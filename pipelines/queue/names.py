@@ -16,7 +16,7 @@ from vsr.plan.codec import find_codec
 from vsr.plan.container import default_destination
 from vsr.preset import Preset, load_preset
 
-__all__ = ["candidates", "leftovers", "name_beside", "name_in", "preset_of"]
+__all__ = ["candidates", "leftovers", "name_beside", "name_in", "preset_of", "remove_leftovers"]
 
 
 def preset_of(wishes: Mapping[str, Any]) -> Preset:
@@ -85,3 +85,13 @@ def leftovers(destination: Path) -> Iterator[Path]:
         for path in destination.parent.iterdir():
             if is_temporary(path.name, destination):
                 yield path
+
+
+def remove_leftovers(destination: Path) -> None:
+    """Remove what :func:`leftovers` finds.
+
+    Raises:
+        OSError: the folder cannot be listed, or a file not be removed.
+    """
+    for left in leftovers(destination):
+        left.unlink(missing_ok=True)

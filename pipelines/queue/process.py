@@ -20,6 +20,7 @@ __all__ = ["Worker"]
 _ROOT = Path(pipelines.__file__).resolve().parent.parent
 # After these the process may not be itself any more: a bug, a crash, a device that failed.
 _SUSPICIOUS = (1, 8)
+_REMEDY = "Memory or processes may have run out, or vsr may have been removed while it ran."
 
 
 class Worker:
@@ -42,7 +43,15 @@ class Worker:
         if self._stopping:
             yield Stopped()
             return
-        process = self._started()
+        try:
+            process = self._started()
+        except OSError as error:
+            what = f"no process can be begun for it: {error.strerror}"
+            yield Failed("WorkerFailed", what, "", _REMEDY, 1, blameless=True)
+            return
+        if self._stopping:
+            # Whoever said so meanwhile may have found no process to tell.
+            process.terminate()
         orders, answers = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
         try:
             pickle.dump(order, orders)
@@ -62,8 +71,9 @@ class Worker:
     def stop(self) -> None:
         """Tell it to stop; the run at hand then ends with :class:`Stopped`, and no other begins."""
         self._stopping = True
-        if self._process is not None:
-            self._process.terminate()
+        process = self._process  # which another thread may let go
+        if process is not None:
+            process.terminate()
 
     def last(self) -> Message:
         """After an interruption of :meth:`do`: stop it, and hear what became of the run at hand."""

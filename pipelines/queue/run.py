@@ -13,6 +13,7 @@ from typing import Any
 from pipelines.events import Progress
 from pipelines.queue.job import Identity, Job, identify
 from pipelines.queue.ledger import Ledger, LedgerError
+from pipelines.queue.log import add_traceback, add_verdict
 from pipelines.queue.messages import (
     Failed,
     Finished,
@@ -21,14 +22,13 @@ from pipelines.queue.messages import (
     Order,
     Outcome,
     Planned,
-    Stopped,
     failed_by,
 )
-from pipelines.queue.names import leftovers
+from pipelines.queue.names import remove_leftovers
 from pipelines.queue.process import Worker
 from pipelines.queue.quarantine import set_aside
 from pipelines.queue.twins import Twins, digest_of, share
-from vsr.errors import VsrError
+from vsr.errors import OutputError, VsrError
 from vsr.media.av_errors import map_av_error
 
 __all__ = ["Listener", "Policy", "Queue", "Runner"]
@@ -117,6 +117,10 @@ class Queue:
         """Where a job's source is: a path, or a URL as it was named."""
         return job.path if "://" in job.path else str(self.root / job.path)
 
+    def log(self, job: Job) -> Path | None:
+        """Where the log of a job is."""
+        return None if self.home is None else self.home / "logs" / f"{job.id}.log"
+
     def reserve(self, job: Job, need: int | None) -> None:
         """Count ``need`` bytes as taken while ``job`` runs; ``None`` frees them."""
         with self._reserving:
@@ -157,17 +161,33 @@ class Runner:
         return True
 
     def _run(self, job: Job) -> None:
+        # Told from here: further in, a listener's error would be held against the file.
+        for message in self._course(job):
+            ended = isinstance(message, Outcome)
+            self._queue.tell(self._ledger.job(job.id) or job if ended else job, message)
+
+    def _course(self, job: Job) -> Iterator[Message]:
+        """Do it; yields what there is to tell, at last what the ledger knows already."""
         try:
-            begun = self._begin(job)
+            try:
+                begun = self._begin(job)
+            except LedgerError:
+                raise
+            except (OSError, VsrError) as error:
+                # Something about this file's surroundings; the others may well be done.
+                begun = self._fail(job, failed_by(error))
+            if isinstance(begun, Order):
+                yield from self._work(job, begun)
+            elif begun is not None:
+                yield begun
         except LedgerError:
             raise
-        except (OSError, VsrError) as error:
-            # Something about this file's surroundings; the others may well be done.
-            begun = self._fail(job, failed_by(error))
-        if isinstance(begun, Order):
-            self._work(job, begun)
-        elif begun is not None:
-            self._heard(job, begun)
+        except Exception as error:  # noqa: BLE001 - a bug; the others may well be done
+            self.worker.end()  # it may be in the middle of the file
+            log = self._queue.log(job)
+            add_traceback(log, error)
+            self._ledger.set(job, log=str(log or ""))
+            yield self._fail(job, failed_by(error))
 
     def _begin(self, job: Job) -> Order | Finished | Failed | None:
         """What is to be done; or what has become of the job already, ``None`` if it waits."""
@@ -216,12 +236,12 @@ class Runner:
     def _order(self, job: Job, destination: Path) -> Order:
         queue, log, pictures, wishes = self._queue, "", "", dict(self._queue.wishes)
         if queue.home is not None:
-            log = str(queue.home / "logs" / f"{job.id}.log")
+            log = str(queue.log(job))
             pictures = str(queue.home / "pictures" / str(job.id))
             self._ledger.set(job, log=log)
         recover = job.interruptions > 0
         if recover:
-            _clean(destination)
+            remove_leftovers(destination)
         if self._is(destination, job.result):
             # The result of this source before it changed, which nobody has touched since.
             wishes["overwrite"], recover = True, False
@@ -236,10 +256,9 @@ class Runner:
             pictures=pictures,
         )
 
-    def _work(self, job: Job, order: Order) -> None:
-        outcome: Outcome = Stopped()
+    def _work(self, job: Job, order: Order) -> Iterator[Message]:
         due = 0.0
-        for message in self._messages(job, order):
+        for message in self._messages(order):
             if isinstance(message, Planned):
                 self._queue.reserve(job, message.need)
                 self._ledger.set(job, total=message.total, reason="")
@@ -248,26 +267,18 @@ class Runner:
                 if now >= due or message.frames == message.total:
                     due = now + _PROGRESS_SECONDS
                     self._ledger.set(job, frames=message.frames, fps=message.fps, eta=message.eta)
-            elif isinstance(message, Finished | Failed | NoRoom | Stopped):
-                outcome = message
-                self._record(job, order, outcome)
-                self._heard(job, outcome)
-                continue
-            self._queue.tell(job, message)
+            elif isinstance(message, Outcome):
+                self._record(job, order, message)
+            yield message
 
-    def _heard(self, job: Job, outcome: Outcome) -> None:
-        """Tell what became of a job, as the ledger has it now."""
-        self._queue.tell(self._ledger.job(job.id) or job, outcome)
-
-    def _messages(self, job: Job, order: Order) -> Iterator[Message]:
+    def _messages(self, order: Order) -> Iterator[Message]:
         try:
             yield from self.worker.do(order)
         except KeyboardInterrupt:
             # The result may have got its name in this very moment.
             last = self.worker.last()
             if isinstance(last, Finished):
-                self._record(job, order, last)
-                self._heard(job, last)
+                yield last
             raise
 
     def _record(self, job: Job, order: Order, outcome: Outcome) -> None:
@@ -292,7 +303,7 @@ class Runner:
         elif isinstance(outcome, Failed):
             if outcome.kind == "WorkerDied":
                 with suppress(OSError):  # the folder is gone: so is what was left in it
-                    _clean(Path(order.destination))
+                    remove_leftovers(Path(order.destination))
             self._fail(job, outcome)
         elif isinstance(outcome, NoRoom):
             need = f"needs {outcome.need / 1e9:.3g} GB" if outcome.need else "it is full"
@@ -307,11 +318,12 @@ class Runner:
         blameless = failed.blameless and self._queue.home is not None
         attempts, now = job.attempts + (not blameless), self._queue.clock()
         policy = self._queue.policy
+        reason = failed.beside(job.path)
         values = {
             "attempts": attempts,
             "error": failed.kind,
             "exit_code": failed.exit_code,
-            "reason": _sentence(job, failed),
+            "reason": reason,
             "ended_at": now,
             "eta": None,
         }
@@ -320,27 +332,28 @@ class Runner:
             wait = max(policy.delay, _WAIT_FOR_ROOM) if blameless else policy.wait(attempts)
             self._ledger.set(job, state="failed", next_try=now + wait, **values)
             return failed
-        self._ledger.set(job, state="quarantined", **values)
-        if self._queue.quarantine is not None:
-            self._set_aside(job, failed, self._queue.quarantine)
+        # Moved first: the watcher takes no notice of the source of a running job.
+        values |= {"state": "quarantined", **self._set_aside(job, failed, reason)}
+        self._ledger.set(job, **values)
         return failed
 
-    def _set_aside(self, job: Job, failed: Failed, folder: Path) -> None:
-        current = self._ledger.job(job.id)
-        log = Path(current.log) if current is not None and current.log else None
-        if log is None:
-            log = Path(f"{self._queue.home}") / "logs" / f"{job.id}.log"
+    def _set_aside(self, job: Job, failed: Failed, reason: str) -> dict[str, Any]:
+        """Move the source to the quarantine; what the ledger is to have of that."""
+        folder, log = self._queue.quarantine, self._queue.log(job)
+        if folder is None or log is None:
+            return {}
         try:
-            log.parent.mkdir(parents=True, exist_ok=True)
-            with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(f"\nquarantined after {job.attempts + 1} attempts\n")
-                file.write(f"{failed.where}: {failed.what}\n{failed.remedy}\n")
-            moved, beside = set_aside(self._queue.root / job.path, job.path, folder, log)
-        except OSError as error:
-            reason = f"{_sentence(job, failed)}; it stays where it is, because moving it failed: "
-            self._ledger.set(job, reason=f"{reason}{error.strerror}")
-            return
-        self._ledger.set(job, moved_to=str(moved or ""), log=str(beside))
+            add_verdict(log, job.attempts + 1, failed)
+            aside = set_aside(self._queue.root / job.path, job.identity, job.path, folder, log)
+        except (OSError, OutputError) as error:
+            why = error.what if isinstance(error, OutputError) else error.strerror
+            stays = "it stays where it is, because moving it failed"
+            return {"reason": f"{reason}; {stays}: {why}", "log": str(log)}
+        if aside is None:
+            # Found anew by the next look at the folder, as any other.
+            reason += "; the source has changed or vanished meanwhile"
+            return {"state": "gone", "reason": reason, "log": str(log)}
+        return {"moved_to": str(aside.source), "log": str(aside.log)}
 
     def _again(self, job: Job, reason: str, wait: float = 0.0) -> None:
         next_try = self._queue.clock() + wait if wait else 0.0
@@ -378,15 +391,3 @@ class Runner:
             return digest_of(Path(self._queue.source(job)), self._queue.stopping.is_set)
         except OSError:
             return None  # the run itself will say what is wrong with the file
-
-
-def _clean(destination: Path) -> None:
-    for left in leftovers(destination):
-        left.unlink(missing_ok=True)
-
-
-def _sentence(job: Job, failed: Failed) -> str:
-    """What went wrong; the file is named beside it anyway."""
-    if not failed.where or failed.where.endswith(job.path):
-        return failed.what
-    return f"{failed.where}: {failed.what}"

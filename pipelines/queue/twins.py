@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from pipelines.queue.job import Job
 from pipelines.queue.ledger import Ledger
+from vsr.media.write.atomic import copy_whole
 
 __all__ = ["Twins", "digest_of", "share"]
 
@@ -99,7 +99,7 @@ def share(result: Path, destination: Path) -> None:
     """Give a result another name, or a copy where the file system has no hard links.
 
     Raises:
-        OSError: it cannot have that name, or it is taken; nothing is left behind.
+        OSError, OutputError: it cannot have that name, or it is taken; nothing is left behind.
     """
     destination.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -107,11 +107,4 @@ def share(result: Path, destination: Path) -> None:
     except FileExistsError:
         raise
     except OSError:
-        part = destination.with_name(f".{destination.name}.part")
-        try:
-            part.unlink(missing_ok=True)
-            shutil.copy2(result, part)
-            part.rename(destination)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        copy_whole(result, destination)

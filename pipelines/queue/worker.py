@@ -140,7 +140,8 @@ class _Worker:
         if order.recover and _is_new(plan, None):
             self._say("the result was complete before the run was cut off")
             return Finished(plan.destination, None)
-        if self._earlier is not None and not plan.overwrite:
+        # A link that leads nowhere has the name as well.
+        if not plan.overwrite and os.path.lexists(destination):
             remedy = "Choose another name, or allow overwriting (-y, overwrite=True)."
             return Failed(
                 "OutputError",

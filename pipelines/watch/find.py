@@ -82,13 +82,23 @@ def find(
     Args:
         root: the watched folder.
         wanted: which files are sources.
-        skip: folders that are left out, with all that is in them.
+        skip: folders that are left out, with all that is in them, whatever their names are here: a
+            mount or a file system that takes no notice of case can give a folder several.
         problem: told of folders and files that cannot be looked at; by default they raise.
 
     Raises:
         OSError: something cannot be looked at, and nobody wants to be told.
     """
-    left_out = {os.path.realpath(folder) for folder in skip}
+    names = {os.path.realpath(folder) for folder in skip}
+    try:
+        places = {place for folder in skip if (place := _place(folder)) is not None}
+    except OSError as error:
+        # One that cannot be told from others now: results must not be taken for sources.
+        _say(error, problem)
+        return
+
+    def is_left_out(folder: str) -> bool:
+        return os.path.realpath(folder) in names or _place(folder) in places
 
     def walk(folder: str, prefix: str) -> Iterator[Found]:
         try:
@@ -101,9 +111,7 @@ def find(
             path = f"{prefix}{entry.name}"
             try:
                 if entry.is_dir(follow_symlinks=False):
-                    if not entry.name.startswith(".") and (
-                        os.path.realpath(entry.path) not in left_out
-                    ):
+                    if not entry.name.startswith(".") and not is_left_out(entry.path):
                         yield from walk(entry.path, f"{path}/")
                 elif wanted.takes(path) and entry.is_file():
                     yield Found(path, identify(Path(entry.path)))
@@ -113,6 +121,15 @@ def find(
                 _say(error, problem)
 
     yield from walk(str(root), "")
+
+
+def _place(folder: str | Path) -> tuple[int, int] | None:
+    """What tells a folder from all others; ``None`` if it is not there, or nothing does."""
+    try:
+        found = os.stat(folder)  # noqa: PTH116 - a walk has no Path at hand
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return (found.st_dev, found.st_ino) if found.st_ino else None
 
 
 def _say(error: OSError, problem: Callable[[OSError], None] | None) -> None:

@@ -15,7 +15,7 @@ from pipelines.watch.find import Filter
 from vsr import __version__
 from vsr.errors import InputError, OutputError, UsageError
 
-__all__ = ["WatchRequest", "ledger_path", "ledger_place"]
+__all__ = ["WatchRequest", "is_same_folder", "ledger_path", "ledger_place"]
 
 _HOME = ".vsr-watch"
 _QUARANTINE = "vsr-quarantine"
@@ -76,7 +76,7 @@ class WatchRequest:
                 where=str(self.destination),
                 remedy="Name another folder; it may be inside the watched one.",
             )
-        if os.path.realpath(self.quarantine_path) == os.path.realpath(self.source):
+        if is_same_folder(self.quarantine_path, self.source):
             raise UsageError(
                 "what cannot be done would come back into the watched folder at once",
                 where=str(self.quarantine_path),
@@ -118,6 +118,14 @@ class WatchRequest:
         wishes = sorted((name, repr(value)) for name, value in self.wishes.items() if value)
         text = repr((__version__, wishes, preset_of(self.wishes)))
         return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
+
+
+def is_same_folder(one: Path, other: Path) -> bool:
+    """Whether these are names of one folder; a folder that is not there has one name only."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return os.path.realpath(one) == os.path.realpath(other)
 
 
 def ledger_path(destination: Path) -> Path:

@@ -18,7 +18,7 @@ from pipelines.queue.names import candidates
 from pipelines.queue.run import Listener, Queue, Runner
 from pipelines.watch.find import Found, Settling, find, has_writer
 from pipelines.watch.notify import Notifier, network_file_system
-from pipelines.watch.request import WatchRequest
+from pipelines.watch.request import WatchRequest, is_same_folder
 from vsr.errors import UsageError
 
 __all__ = ["Said", "Watcher"]
@@ -215,9 +215,11 @@ class Watcher:
             said = f"{request.source} is on a network drive ({kind}), which tells of no changes"
             self._tell(Said(f"{said}: looking every {_OFTEN:g} s"))
             return None
+        # If the folder of results is around the watched one, all that happens is in it.
+        own = self._own()[:-1] if self._around else self._own()
         return Notifier(
             request.source,
-            skip=self._skipped(),
+            skip=own,
             changed=lambda: self._wake.put(None),
             failed=self._cannot_be_told,
         )
@@ -228,11 +230,10 @@ class Watcher:
         self._tell(Said(what, warning=True))
         self._wake.put(None)
 
-    def _skipped(self) -> tuple[Path, ...]:
+    def _own(self) -> tuple[Path, ...]:
+        """Folders in which nothing is a source."""
         request = self._request
-        folders = (request.quarantine_path, request.home)
-        inside = _inside(request.destination, request.source)
-        return (*folders, request.destination) if inside else folders
+        return request.quarantine_path, request.home, request.destination
 
     def _look(self) -> None:
         """Look at the whole folder once, and queue what is new and settled."""
@@ -247,7 +248,7 @@ class Watcher:
         for found in find(
             request.source,
             request.wanted,
-            skip=self._skipped(),
+            skip=self._own(),
             problem=lambda error: self._problem(f"{error.filename}: {error.strerror}"),
         ):
             seen.add(found.path)
@@ -313,7 +314,9 @@ class Watcher:
 
 
 def _inside(folder: Path, other: Path) -> bool:
-    return Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(other))
+    """Whether ``folder`` is in ``other``; names need not tell, where there are mounts."""
+    path = Path(os.path.realpath(folder))
+    return any(is_same_folder(around, other) for around in (path, *path.parents))
 
 
 def _is(path: Path, job: Job) -> bool:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import secrets
+import shutil
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from vsr.errors import OutputError
@@ -15,16 +19,21 @@ from vsr.media.av_errors import av_errors, map_av_error
 __all__ = [
     "AtomicFile",
     "check_destination",
+    "claimed",
+    "copy_whole",
     "cut_name",
+    "give_name",
     "is_temporary",
     "longest_name",
     "sync_folder",
 ]
 
-# Hexadecimal digits that tell temporary files apart.
+# Hexadecimal digits that tell temporary files of one destination apart.
 _MARK = 8
 # Bytes of a name on nearly all file systems.
 _USUAL = 255
+# FAT, exFAT and some network drives have no hard links.
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 # Network file systems that know nothing of it, and folders that cannot be opened: those one may
 # write to and not list, and all of Windows'.
 _CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES, errno.EPERM}
@@ -34,8 +43,8 @@ def check_destination(destination: str, *, overwrite: bool, source: str | None =
     """Whether a file may be written there at all; see :class:`AtomicFile`.
 
     Raises:
-        OutputError: the folder is missing, the destination has too long a name, exists and may
-            not be replaced, is a folder, or is the source itself.
+        OutputError: the folder is missing, the destination has too long a name, exists (a link
+            that leads nowhere does) and may not be replaced, is a folder, or is the source itself.
     """
     try:
         _check(destination, overwrite=overwrite, source=source)
@@ -61,6 +70,14 @@ def _check(destination: str, *, overwrite: bool, source: str | None) -> None:
     try:
         found = path.stat()
     except FileNotFoundError:
+        # What it leads to may be on a drive that is not mounted; and its name is taken.
+        if not overwrite and os.path.lexists(path):
+            raise OutputError(
+                "this is a link to something that is not there",
+                where=destination,
+                remedy="Mount the drive that it leads to, choose another name, or allow replacing "
+                "the link (-y, overwrite=True).",
+            ) from None
         return
     if stat.S_ISDIR(found.st_mode):
         raise OutputError("this is a folder", where=destination, remedy="Name a file inside it.")
@@ -137,25 +154,74 @@ class AtomicFile:
         self.path.unlink(missing_ok=True)
 
     def _take_free_name(self) -> None:
-        # A hard link, unlike a rename, fails if the name is taken: no gap between look and leap.
         try:
-            os.link(self.path, self.destination)
+            give_name(self.path, self.destination)
         except FileExistsError:
             raise _exists(str(self.destination)) from None
-        except OSError as error:
-            if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}:
-                raise
-            self._claim_free_name()
-        else:
-            self.path.unlink()
 
-    def _claim_free_name(self) -> None:
-        # FAT, exFAT and some network drives have no hard links: claim the name, then replace it.
-        try:
-            os.close(os.open(self.destination, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-        except FileExistsError:
-            raise _exists(str(self.destination)) from None
-        self.path.replace(self.destination)
+
+def copy_whole(source: Path, destination: Path) -> None:
+    """Copy a file and its times to a free name, which the copy gets when it is complete.
+
+    Raises:
+        OSError, OutputError: it cannot be copied, or the name is taken; nothing is left behind.
+    """
+    copy = AtomicFile(str(destination), overwrite=False)
+    try:
+        shutil.copy2(source, copy.path)
+        copy.commit()
+    finally:
+        copy.discard()
+
+
+def give_name(path: Path, destination: Path) -> None:
+    """Rename a file, if nobody has the name.
+
+    Raises:
+        FileExistsError: the name is taken. OSError: the disk failed.
+    """
+    # A hard link, unlike a rename, fails if the name is taken: no gap between look and leap.
+    try:
+        os.link(path, destination)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        with claimed(destination):
+            path.replace(destination)
+    else:
+        path.unlink()
+
+
+@contextmanager
+def claimed(destination: Path) -> Iterator[None]:
+    """Hold a free name with an empty file, which the block replaces; if it does not, it goes again.
+
+    Raises:
+        FileExistsError: the name is taken. OSError: the disk failed.
+    """
+    handles: list[int] = []
+    ours: os.stat_result | None = None
+    try:
+        # By C code alone, so that no Ctrl-C comes between making the file and knowing of it.
+        handles.extend(map(os.open, [destination], [os.O_CREAT | os.O_EXCL | os.O_WRONLY], [0o666]))
+        ours = os.fstat(handles[0])
+        os.close(handles.pop())
+        yield
+    finally:
+        for handle in handles:
+            ours = os.fstat(handle)
+            os.close(handle)
+        if ours is not None:
+            _withdraw(destination, ours)
+
+
+def _withdraw(destination: Path, claim: os.stat_result) -> None:
+    try:
+        found = destination.lstat()
+    except FileNotFoundError:
+        return
+    if os.path.samestat(found, claim) and found.st_size == 0:
+        destination.unlink(missing_ok=True)
 
 
 def _exists(destination: str) -> OutputError:
@@ -168,20 +234,24 @@ def _exists(destination: str) -> OutputError:
 
 def _create_in(folder: Path, destination: Path) -> Path:
     # Not tempfile's: those are private to the user, the result is to be like any new file.
-    path = folder / _temporary(folder, destination, secrets.token_hex(_MARK // 2))
+    begin, end = _around_mark(folder, destination)
+    path = folder / f"{begin}{secrets.token_hex(_MARK // 2)}{end}"
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     return path
 
 
-def _temporary(folder: Path, destination: Path, mark: str) -> str:
-    end = f".{mark}.part{destination.suffix}"
-    room = longest_name(folder) - len(os.fsencode(f".{end}"))
-    return f".{cut_name(destination.stem[:64], room)}{end}"
+def _around_mark(folder: Path, destination: Path) -> tuple[str, str]:
+    """How names of temporary files in ``folder`` begin and end."""
+    # Names that are cut may begin alike; what is left over of one run must not seem another's.
+    whole = hashlib.blake2b(os.fsencode(destination.name), digest_size=4).hexdigest()
+    begin, end = f".{whole}.", f".part{destination.suffix}"
+    room = longest_name(folder) - len(os.fsencode(f".{begin}{end}")) - _MARK
+    return f".{cut_name(destination.stem[:64], room)}{begin}", end
 
 
 def is_temporary(name: str, destination: Path) -> bool:
     """Whether a file called ``name``, beside ``destination``, is a temporary one for it."""
-    begin, end = _temporary(destination.parent, destination, "?" * _MARK).split("?" * _MARK)
+    begin, end = _around_mark(destination.parent, destination)
     mark = name.removeprefix(begin).removesuffix(end)
     return re.fullmatch(rf"[0-9a-f]{{{_MARK}}}", mark) is not None and name == begin + mark + end
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import shutil
@@ -21,6 +22,7 @@ from vsr.errors import OutputError, UsageError
 from vsr.media.av_errors import av_errors
 from vsr.media.color import from_rgb
 from vsr.media.color.convert import batch_to_rgb
+from vsr.media.write.atomic import give_name
 from vsr.types import Color, ColorRange, FrameBatch, Matrix, pixel_format
 
 __all__ = ["MANIFEST", "PictureSet", "is_pictures", "png"]
@@ -86,7 +88,9 @@ class PictureSet:
             stem = path.name if self._is_folder else _plain(self._template)
             self._folder = around / f".{stem[:64]}.{secrets.token_hex(4)}.part"
             self._folder.mkdir()
+        self._aside = self._folder.with_suffix(".old")
         self._names: list[str] = []
+        self._named = False
 
     def name(self, index: int) -> str:
         """File name of the picture of frame ``index``."""
@@ -116,14 +120,21 @@ class PictureSet:
                 self._rename_files()
 
     def discard(self) -> None:
-        """Remove what has no name yet."""
+        """Remove what has no name yet; never what was there before and could not be put back."""
         shutil.rmtree(self._folder, ignore_errors=True)
+        if self._named:
+            shutil.rmtree(self._aside, ignore_errors=True)
+        else:
+            with suppress(OSError):  # it was never made, or something is in it
+                self._aside.rmdir()
 
     def _look(self, names: Sequence[str]) -> None:
-        taken = [n for n in (*names, self.manifest.name) if (self._target / n).exists()]
-        if self._is_folder and self._target.exists():
+        taken = [n for n in (*names, self.manifest.name) if os.path.lexists(self._target / n)]
+        if self._is_folder and os.path.lexists(self._target):
             if not self._target.is_dir():
-                raise OutputError("this is a file", where=self._where, remedy="Name a folder.")
+                gone = not self._target.exists()
+                what = "a link to something that is not there" if gone else "a file"
+                raise OutputError(f"this is {what}", where=self._where, remedy="Name a folder.")
             inside = [entry.name for entry in self._target.iterdir()]
             strange = [n for n in inside if n != MANIFEST and not re.fullmatch(r"\d+\.png", n)]
             if strange or (inside and MANIFEST not in inside):
@@ -141,37 +152,66 @@ class PictureSet:
             )
 
     def _rename_folder(self) -> None:
-        old = self._folder.with_suffix(".old")
-        if self._target.exists():
-            self._target.rename(old)
         try:
+            if self._target.exists():
+                self._target.rename(self._aside)
             self._folder.rename(self._target)
-        except OSError:
-            if old.exists():
-                old.rename(self._target)
+        except BaseException as error:
+            # Ctrl-C may come as a rename returns: what is there tells how far it came.
+            try:
+                if not self._folder.exists():
+                    self._target.rename(self._folder)
+                if os.path.lexists(self._aside):
+                    self._aside.rename(self._target)
+            except OSError as again:
+                raise self._stuck(error, again) from error
             raise
-        shutil.rmtree(old, ignore_errors=True)
+        self._named = True
+        self.discard()
 
     def _rename_files(self) -> None:
-        aside = self._folder / "old"
-        aside.mkdir()
-        moved: list[str] = []
-        done: list[str] = []
+        self._aside.mkdir()
+        begun: list[str] = []
         try:
             for name in self._names:
-                if (self._target / name).exists():
-                    (self._target / name).rename(aside / name)
-                    moved.append(name)
-                (self._folder / name).rename(self._target / name)
-                done.append(name)
-        except BaseException:
-            for name in done:
-                (self._target / name).unlink(missing_ok=True)
-            for name in moved:
-                with suppress(OSError):  # the error that is being raised says more
-                    (aside / name).rename(self._target / name)
+                begun.append(name)
+                if self._overwrite:
+                    self._move_aside(name)
+                give_name(self._folder / name, self._target / name)
+        except BaseException as error:
+            stuck = [found for name in begun if (found := self._put_back(name)) is not None]
+            if stuck:
+                raise self._stuck(error, stuck[0]) from error
             raise
+        self._named = True
         self.discard()
+
+    def _move_aside(self, name: str) -> None:
+        there = self._target / name
+        if os.path.lexists(there) and (there.is_symlink() or not there.is_dir()):
+            there.rename(self._aside / name)
+
+    def _put_back(self, name: str) -> OSError | None:
+        """Undo what has happened to a name, as far as it came; returns why that cannot be done."""
+        new, there, old = self._folder / name, self._target / name, self._aside / name
+        try:
+            if not new.exists():
+                there.rename(new)
+            elif os.path.lexists(there) and os.path.samestat(new.lstat(), there.lstat()):
+                there.unlink()
+            if os.path.lexists(old):
+                give_name(old, there)
+        except OSError as error:
+            return error
+        return None
+
+    def _stuck(self, error: BaseException, again: OSError) -> OutputError:
+        return OutputError(
+            f"{error!r} came between, and what was there before cannot be put back: "
+            f"{again.strerror}",
+            where=self._where,
+            remedy=f"It is in {self._aside}.",
+        )
 
 
 def _plain(template: str) -> str:
