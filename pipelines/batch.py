@@ -14,6 +14,7 @@ from pipelines.queue.job import Identity, Job, identify
 from pipelines.queue.ledger import Ledger
 from pipelines.queue.messages import Failed, Finished, Message, NoRoom
 from pipelines.queue.names import candidates, name_beside, name_in, preset_of
+from pipelines.queue.process import check_system
 from pipelines.queue.run import Policy, Queue, Runner
 from vsr.errors import OutputError
 from vsr.types import Report
@@ -62,9 +63,11 @@ def upscale_all(
         on_event: called with the position from 0, the source, and what its worker says.
 
     Raises:
+        BackendError: this system can have no workers.
         OutputError: the folder cannot be made.
         VsrError: the preset or codec does not exist.
     """
+    check_system()
     preset_of(wishes)
     if folder is not None:
         try:

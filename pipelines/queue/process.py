@@ -14,13 +14,30 @@ from typing import IO, cast
 
 import pipelines
 from pipelines.queue.messages import Failed, Finished, Message, NoRoom, Order, Stopped
+from vsr.errors import BackendError
 
-__all__ = ["Worker"]
+__all__ = ["Worker", "check_system"]
+
+#: Handles are not passed on to processes there as they are here; nobody has tried.
+WINDOWS = os.name == "nt"
 
 _ROOT = Path(pipelines.__file__).resolve().parent.parent
 # After these the process may not be itself any more: a bug, a crash, a device that failed.
 _SUSPICIOUS = (1, 8)
 _REMEDY = "Memory or processes may have run out, or vsr may have been removed while it ran."
+
+
+def check_system() -> None:
+    """See that this system can have workers.
+
+    Raises:
+        BackendError: it cannot.
+    """
+    if WINDOWS:
+        raise BackendError(
+            "files are done in processes of their own, which works on Linux and macOS only",
+            remedy="Name one file at a time, or use the Windows Subsystem for Linux.",
+        )
 
 
 class Worker:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from vsr.media.read.scan import FrameScan, first_is_interlaced, scan_frames
 from vsr.types import Plan, Segment
 
 __all__ = ["Cut", "cut_job", "segment_length", "why_whole"]
+
+#: Files that are open cannot be removed or replaced there; nobody has tried.
+WINDOWS = os.name == "nt"
 
 #: A segment is about so long, like the preset's longest distance between key frames: so much work
 #: is lost at most, and so seldom does a key frame stand where none would have.
@@ -54,6 +58,8 @@ def why_whole(plan: Plan, *, shared: bool = False) -> str:
     """
     if "://" in plan.source:
         return "the source is not a file on this machine"
+    if WINDOWS:
+        return "segments are kept on Linux and macOS only"
     if plan.encode.format.alpha and plan.encode.encoder == "libvpx-vp9":
         return "VP9 has its alpha beside its packets, which segments do not keep"
     expected = None if shared else expected_frames(plan)

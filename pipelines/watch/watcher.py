@@ -15,6 +15,7 @@ from pipelines.queue.ledger import Ledger
 from pipelines.queue.lock import Lock
 from pipelines.queue.messages import Failed, Message
 from pipelines.queue.names import candidates
+from pipelines.queue.process import check_system
 from pipelines.queue.run import Listener, Queue, Runner
 from pipelines.watch.find import Found, Settling, find, has_writer
 from pipelines.watch.notify import Notifier, network_file_system
@@ -60,6 +61,7 @@ class Watcher:
         steady: Callable[[], float] = time.monotonic,
         written: Callable[[Path], bool] = has_writer,
     ) -> None:
+        check_system()
         request.check()
         self._request = request
         self._clock = clock
