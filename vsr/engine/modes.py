@@ -148,5 +148,5 @@ def effect_of_tiles(model: str, backend: str) -> str:
         )
     return (
         "each weighted by its own statistics: the result differs from that of the whole frame by "
-        "60 dB of PSNR or more where that was measured (docs/performance.md)"
+        "59 dB of PSNR or more where that was measured (docs/performance.md)"
     )
