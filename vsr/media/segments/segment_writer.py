@@ -49,7 +49,8 @@ class SegmentWriter:
         with ExitStack() as stack:
             # Nothing is ever written to it: an encoder wants to know which container it is for.
             output = stack.enter_context(_nowhere(muxer, self._plan.destination))
-            self._encoder = VideoEncoder(output, self._plan)
+            # Who cut the job has opened the same encoder, and listened, before anything was read.
+            self._encoder = VideoEncoder(output, self._plan, listen=False)
             self._file = stack.enter_context(PacketFileWriter(self._path))
             self._stack = stack.pop_all()
         return self

@@ -25,7 +25,7 @@ from vsr.media.av_errors import av_errors
 from vsr.media.codecs import CODECS
 from vsr.media.priority import behind_the_network, share_processor
 from vsr.media.write.arrange import arrangement
-from vsr.media.write.encoder_options import encoder_options, open_listening
+from vsr.media.write.encoder_options import encoder_options, open_deaf, open_listening
 from vsr.media.write.template import video_template
 from vsr.types import Color, FrameBatch, Plan
 
@@ -43,6 +43,8 @@ class VideoEncoder:
     Args:
         output: the container, to which the stream is added. Its header is not written.
         plan: the plan; only its video side is used.
+        listen: hear what the encoder says about options that it does not know, which must not be
+            done beside a decoder at work: see :func:`~.encoder_options.open_listening`.
 
     Attributes:
         stream: the video stream of ``output``.
@@ -53,8 +55,9 @@ class VideoEncoder:
         EncodeError: the encoder does not open, or does not know one of its options.
     """
 
-    def __init__(self, output: OutputContainer, plan: Plan) -> None:
+    def __init__(self, output: OutputContainer, plan: Plan, *, listen: bool = True) -> None:
         self._plan = plan
+        self._listen = listen
         self._where = plan.destination
         self.time_base = encoder_tick(plan)
         self._shift = int(plan.time_shift / self.time_base)
@@ -165,10 +168,11 @@ class VideoEncoder:
             matrix = plan.video.display_matrix
             stream.set_display_matrix(_enlarged(matrix, plan.model.scale))
         context.options = encoder_options(encode)
+        open_it = open_listening if self._listen else open_deaf
         if plan.device == "cpu":
-            complaints = behind_the_network(lambda: open_listening(context))
+            complaints = behind_the_network(lambda: open_it(context))
         else:
-            complaints = open_listening(context)
+            complaints = open_it(context)
         if encode.encoder == "libsvtav1":
             share_processor()
         left = ", ".join(f"{key}={value}" for key, value in context.options.items())

@@ -11,7 +11,7 @@ import av.logging
 from vsr.media.codecs import hush, steady
 from vsr.types import EncodePlan, HdrMetadata
 
-__all__ = ["encoder_options", "open_listening"]
+__all__ = ["encoder_options", "open_deaf", "open_listening"]
 
 
 def encoder_options(encode: EncodePlan) -> dict[str, str]:
@@ -83,7 +83,9 @@ _HDR_PARAMS = {
 def open_listening(context: Any) -> list[str]:
     """Open and return what the encoder says about ``x264-params`` and the like it does not know.
 
-    FFmpeg only warns about those.
+    FFmpeg only warns about those. To be called before other threads decode: PyAV frees a decoder
+    with the interpreter's lock held, and waits for FFmpeg's threads, which need that lock for what
+    they have to say as long as somebody listens: that is for ever.
     """
     level = av.logging.get_level()
     av.logging.set_level(av.logging.WARNING)
@@ -94,3 +96,9 @@ def open_listening(context: Any) -> list[str]:
         av.logging.set_level(level)
     signs = ("Unknown option", "Error parsing option", "Invalid value for")
     return [text.strip().rstrip(".") for _, _, text in lines if text.startswith(signs)]
+
+
+def open_deaf(context: Any) -> list[str]:
+    """As :func:`open_listening`, where it is known already that there is nothing to hear."""
+    context.open()
+    return []
