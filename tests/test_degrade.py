@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 
+import av.logging
 import numpy as np
 import pytest
 import torch
@@ -50,6 +51,18 @@ def test_every_frame_comes_back_with_its_time(codec: str, fmt: str) -> None:
     for result, source in zip(results, sources, strict=True):
         assert (result.format, result.color) == (source.format, source.color)
         assert 0 < distance(result, source) < 4 * 2 ** (source.format.bits - 8)
+
+
+@pytest.mark.parametrize("codec", ["x264", "x265"])
+def test_the_encoder_knows_every_option(codec: str, capfd: pytest.CaptureFixture[str]) -> None:
+    av.logging.set_level(av.logging.WARNING)
+    try:
+        with av.logging.Capture() as said:
+            assert len(list(encode_decode(iter([batch(0)]), codec, crf=20))) == 1
+    finally:
+        av.logging.set_level(None)
+    assert not [text for _, _, text in said if "nknown option" in text or "rror parsing" in text]
+    assert "nknown" not in capfd.readouterr().err  # x265 speaks for itself
 
 
 @pytest.mark.parametrize("codec", ["x264", "x265"])

@@ -22,7 +22,6 @@ from vsr.media.av_errors import av_errors
 from vsr.media.codecs import CODECS, hush, steady
 from vsr.media.read.repack import repack_for
 from vsr.media.write.arrange import arrangement
-from vsr.media.write.encoder_options import open_listening
 from vsr.types import CodecSpec, FrameBatch, PixelFormat
 
 __all__ = ["DEGRADE_CODECS", "Degradation", "check_codec", "encode_decode", "parse_degradation"]
@@ -183,9 +182,8 @@ class _Pipe:
             # Worker threads: their number changes the result.
             options["x265-params"] += ":pools=none:frame-threads=1"
         context.options = options
-        complaints = open_listening(context)
-        if complaints:
-            raise EncodeError(f"{spec.encoder}: {'; '.join(complaints)}", where=_WHERE)
+        # Not listening: the source may be decoded beside this, and all options are our own.
+        context.open()
         return context
 
     def put(self, batch: FrameBatch, index: int) -> Iterator[FrameBatch]:
