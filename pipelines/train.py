@@ -15,6 +15,7 @@ from vsr.engine.device import choose_device
 from vsr.errors import BackendError, OutputError, UsageError
 from vsr.models.weights import read_weights, sha256
 from vsr.processor import bfloat16_instructions
+from vsr.training.data.contrast import CONTRAST_FORMAT, contrast_name
 from vsr.training.data.crops import Batches
 from vsr.training.data.degrade import VideoDegrade
 from vsr.training.data.images import find_images
@@ -217,11 +218,14 @@ def _data(
         shrink: bool,
         drawings: int = 0,
         sizes: int = 1,
+        contrast: bool = False,
     ) -> Store:
         seed = settings.seed if degrade else 0
         facts: tuple[object, ...] = (settings.scale, settings.degrade, seed, patch, shrink)
         if drawings or sizes > 1:
             facts = (*facts, drawings, sizes, DRAWING_FORMAT)
+        if contrast:
+            facts = (*facts, "contrast", CONTRAST_FORMAT)
         return prepare(
             images,
             folder,
@@ -232,11 +236,12 @@ def _data(
             degrade=degrade,
             drawings=drawings,
             sizes=sizes,
+            contrast=contrast,
             on_image=lambda done, total: tell(Prepared(done, total)),
         )
 
     names = [path.relative_to(data).as_posix() for path in images]
-    more = (settings.drawings, settings.sizes)
+    more = (settings.drawings, settings.sizes, settings.contrast)
     if settings.validation is not None:
         folder = Path(settings.validation)
         others = stored(find_images(folder), folder, 16, False)
@@ -246,7 +251,8 @@ def _data(
     if len(drawn) > 1:
         held |= hold_out(drawn)
     whole = stored(images, data, least, True, *more)
-    training = whole.part({*names, *drawn} - held)
+    trained = {*names, *drawn} - held
+    training = whole.part(trained | {contrast_name(name) for name in trained})
     return training, validation_pairs(whole.part(held), HELD_OUT_SIZE)
 
 
@@ -254,7 +260,8 @@ def _metadata(settings: TrainSettings, command: str, images: int) -> dict[str, s
     start = f", from {Path(settings.start_from).name}" if settings.start_from else ""
     sizes = f" in {settings.sizes} sizes" if settings.sizes > 1 else ""
     drawn = f" and {settings.drawings} drawings" if settings.drawings else ""
-    what = f"{images} images{sizes}{drawn}"
+    twice = ", with more contrast too" if settings.contrast else ""
+    what = f"{images} images{sizes}{twice}{drawn}"
     return {
         "model": settings.model,
         "scale": str(settings.scale),

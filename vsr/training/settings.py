@@ -25,6 +25,7 @@ class TrainSettings:
             encoder).
         drawings: so many are trained on beside the images of ``data``.
         sizes: the images of ``data`` are taken in so many, each half the one before.
+        contrast: the images of ``data`` are taken with more contrast besides.
         steps: optimiser steps in all; 0: as many as ``time_budget`` allows, or the schedule's own.
         time_budget: seconds, 0 for none.
         batch: crops in a step. patch: side of a crop, LR pixels.
@@ -50,6 +51,7 @@ class TrainSettings:
     degrade: Literal["bicubic", "video"] = "bicubic"
     drawings: int = 0
     sizes: int = 1
+    contrast: bool = False
     steps: int = 0
     time_budget: float = 0.0
     batch: int = 16

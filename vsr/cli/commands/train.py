@@ -84,6 +84,10 @@ def _option(section: str, *names: str, **settings: Any) -> Callable[[F], F]:
     help="Take every image in N sizes, each half the one before.  [default: 1]",
 )  # fmt: skip
 @_option(
+    _DATA, "--contrast", is_flag=True,
+    help="Take every image with more contrast besides: steeper edges.",
+)  # fmt: skip
+@_option(
     _DATA, "--store", type=click.Path(), metavar="FOLDER",
     help="Where prepared images are kept, to share them between runs.  [default: RUN/store]",
 )  # fmt: skip

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from vsr.errors import InputError
 from vsr.models.bicubic import imresize
+from vsr.training.data.contrast import contrast_name, harder
 from vsr.training.data.images import read_image
 
 __all__ = [
@@ -158,6 +159,7 @@ def prepare(
     degrade: Degrade | None = None,
     drawings: int = 0,
     sizes: int = 1,
+    contrast: bool = False,
     on_image: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Store:
     """Read every image and store it beside its LR version; does nothing if that has been done.
@@ -178,6 +180,9 @@ def prepare(
             names are those of :func:`drawing_names`.
         sizes: every image is stored in so many, each half the one before, as long as it is no
             smaller than a patch; drawings are not.
+        contrast: every image is stored with more contrast besides, under the name that
+            :func:`~vsr.training.data.contrast.contrast_name` gives, as long as it is no smaller
+            than a patch; drawings are not.
         on_image: called with images done and in all.
 
     Raises:
@@ -195,8 +200,9 @@ def prepare(
             part.mkdir()
             try:
                 _write(
-                    images, folder, part, scale, patch, shrink, degrade, drawings, sizes, on_image
-                )
+                    images, folder, part, scale, patch, shrink, degrade, drawings, sizes, contrast,
+                    on_image,
+                )  # fmt: skip
                 part.replace(target)
             finally:
                 shutil.rmtree(part, ignore_errors=True)
@@ -245,6 +251,7 @@ def _write(
     degrade: Degrade | None,
     drawings: int,
     sizes: int,
+    contrast: bool,
     on_image: Callable[[int, int], None],
 ) -> None:
     entries: list[Entry] = []
@@ -258,12 +265,14 @@ def _write(
             except InputError as error:
                 problems.append(error)
                 continue
-            for size in _halved(hr, 1 if isinstance(source, int) else sizes, scale, patch):
+            for label, size in _variants(hr, name, source, sizes, contrast, scale, patch):
                 lr = imresize(size, 1 / scale)
                 for version, y, x in degrade(lr, number) if degrade else [(lr, 0, 0)]:
                     first = hr_file.tell() + (y * scale * size.shape[1] + x * scale) * 3
                     height, width = version.shape[:2]
-                    entries.append(Entry(name, height, width, lr_file.tell(), first, size.shape[1]))
+                    entries.append(
+                        Entry(label, height, width, lr_file.tell(), first, size.shape[1])
+                    )
                     lr_file.write(np.ascontiguousarray(version).data)
                 hr_file.write(np.ascontiguousarray(size).data)
             on_image(number + 1, len(sources))
@@ -281,6 +290,24 @@ def _read(source: Path | int, scale: int, patch: int, *, shrink: bool) -> NDArra
 
         return _whole(draw(source), scale)
     return _cropped(read_image(source, shrink=shrink), source, scale, patch)
+
+
+def _variants(
+    hr: NDArray[np.uint8], name: str, source: Path | int, sizes: int, contrast: bool, scale: int,
+    patch: int,
+) -> Iterator[tuple[str, NDArray[np.uint8]]]:  # fmt: skip
+    """All that is stored of an image or drawing, with what it is called."""
+    if isinstance(source, int):
+        yield name, hr
+        return
+    for size in _halved(hr, sizes, scale, patch):
+        yield name, size
+    if not contrast:
+        return
+    steep = _whole(harder(hr, name), scale)
+    if min(steep.shape[:2]) // scale >= patch:
+        for size in _halved(steep, sizes, scale, patch):
+            yield contrast_name(name), size
 
 
 def _halved(
