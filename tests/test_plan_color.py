@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from media_factory import HDR10, media, plan_for, video, why
 
-from vsr.errors import InputError, UsageError
+from vsr.errors import InputError, StrictError, UsageError
 from vsr.media.codecs import CODECS
 from vsr.plan.color import result_tags
 from vsr.plan.notes import Notes
@@ -142,6 +142,42 @@ def test_prores_is_written_in_limited_range() -> None:
     assert plan.color.range is ColorRange.FULL
     assert plan.encode.tags.range is ColorRange.LIMITED
     assert plan_for(info).encode.tags.range is ColorRange.FULL
+
+
+@pytest.mark.parametrize(
+    ("codec", "read", "written"),
+    [
+        ("vp9", Matrix.FCC, Matrix.SMPTE170M),
+        ("vp9", Matrix.YCGCO, Matrix.BT709),
+        ("vp9", Matrix.SMPTE240M, Matrix.SMPTE240M),
+        ("vp9", Matrix.BT470BG, Matrix.BT470BG),
+        ("prores", Matrix.BT470BG, Matrix.SMPTE170M),
+        ("prores", Matrix.SMPTE240M, Matrix.BT709),
+        ("prores", Matrix.BT2020_NCL, Matrix.BT2020_NCL),
+        ("h264", Matrix.YCGCO, Matrix.YCGCO),
+    ],
+)
+def test_a_matrix_that_a_codec_has_no_code_for(codec: str, read: Matrix, written: Matrix) -> None:
+    info = media(video(color=Color(matrix=read, range=ColorRange.LIMITED)))
+    plan = plan_for(info, "o.mkv", codec=codec, strict=True)
+    assert (plan.color.matrix, plan.encode.tags.matrix) == (read, written)
+    said = [r for r in plan.reasons if r.topic == "result colour"]
+    # BT.601 has two tags for the same equations.
+    same = {read, written} == {Matrix.BT470BG, Matrix.SMPTE170M}
+    assert bool(said) == (read is not written and not same)
+    if said:
+        assert said[0].why.startswith(f"{codec} has no code for ")
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc"])
+def test_primaries_that_an_encoder_has_no_word_for(codec: str) -> None:
+    info = media(video(color=Color(primaries=Primaries.EBU3213)))
+    plan = plan_for(info, codec=codec)
+    assert plan.encode.tags.primaries is Primaries.UNSPECIFIED
+    assert ["EBU3213" in sentence for sentence in plan.given_up] == [True]
+    with pytest.raises(StrictError, match="EBU3213"):
+        plan_for(info, codec=codec, strict=True)
+    assert plan_for(info, codec="av1").encode.tags.primaries is Primaries.EBU3213
 
 
 def test_hdr10_reaches_encoders_that_take_it() -> None:

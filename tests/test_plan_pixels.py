@@ -22,7 +22,9 @@ from vsr.preset import Preset
         ("yuv420p12le", "h264", "yuv420p10le", "12 bits become 10"),
         ("yuv420p12le", "hevc", "yuv420p12le", ""),
         ("yuv444p", "av1", "yuv420p", "4:4:4 becomes 4:2:0"),
-        ("gray", "h264", "gray", ""),
+        ("gray", "h264", "yuv420p", ""),
+        ("gray", "hevc", "yuv420p", ""),
+        ("gray", "ffv1", "gray", ""),
         ("gray", "av1", "yuv420p", ""),
         ("gray16le", "hevc", "yuv420p12le", "16 bits become 12"),
         ("gbrp", "h264", "yuv444p", ""),
@@ -44,6 +46,29 @@ def test_the_format_that_loses_least(source: str, codec: str, result: str, lost:
     assert bool(plan.given_up) == bool(lost)
     if result != source:
         assert why(plan, "pixel format")
+
+
+def test_grey_gets_neutral_chroma_where_players_expect_some() -> None:
+    info = media(video(fmt="gray"))
+    for codec in ("h264", "hevc"):
+        plan = plan_for(info, "o.mkv", codec=codec)
+        assert why(plan, "pixel format") == (
+            f"yuv420p: the source is grey, and few players take {codec} without chroma: it is "
+            "neutral; --pix-fmt gray leaves it out"
+        )
+        assert plan_for(info, "o.mkv", codec=codec, pix_fmt="gray").encode.format.name == "gray"
+    # Every third size is odd.
+    odd = media(video(fmt="gray", width=101, height=99))
+    assert plan_for(odd, scale=3).encode.format.name == "yuv444p"
+
+
+def test_what_grey_without_chroma_lacks_is_known_before_it_is_encoded() -> None:
+    info = media(video(fmt="gray"))
+    for ending, lost in (("mp4", 1), ("mov", 1), ("mkv", 0)):
+        plan = plan_for(info, f"o.{ending}", codec="h264", pix_fmt="gray")
+        assert len(plan.given_up) == lost
+    with pytest.raises(StrictError, match="colour range of grey"):
+        plan_for(info, codec="h264", pix_fmt="gray", strict=True)
 
 
 def test_losses_name_the_codecs_that_keep_it() -> None:

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from synth import video_frame
+from synth import make_clip, video_frame
 
 from pipelines.upscale import upscale
 from vsr.types import ChromaSite, Color, ColorRange, Matrix, Primaries, Transfer, pixel_format
@@ -28,6 +28,7 @@ WEIGHTS = {
     Matrix.BT709: (0.2126, 0.0722),
     Matrix.SMPTE170M: (0.299, 0.114),
     Matrix.BT2020_NCL: (0.2627, 0.0593),
+    Matrix.FCC: (0.3, 0.11),
 }
 
 
@@ -125,6 +126,68 @@ def test_patches_stay_within_a_code(
                 middle = patch[tall // 4 : -tall // 4, wide // 4 : -wide // 4]
                 off = np.abs(middle - expected[index, plane]).max()
                 assert off <= 1, f"patch {index} of plane {plane} is off by {off}"
+
+
+def test_colours_stay_where_the_codec_has_no_code_for_their_matrix(tmp_path: Path) -> None:
+    source, result = tmp_path / "chart.mkv", tmp_path / "result.webm"
+    color = Color(Matrix.FCC, Primaries.BT709, Transfer.BT709, ColorRange.LIMITED)
+    chart(source, "yuv444p", color)
+    exactly = {"quality": 0, "options": (("lossless", "1"),)}
+    report = upscale(source, result, 2, model="bicubic", codec="vp9", strict=True, **exactly)
+    assert report.given_up == ()
+    with av.open(str(result)) as container:
+        frame = next(container.decode(video=0))
+    assert frame.colorspace == Matrix.SMPTE170M
+    for plane, samples in enumerate(planes_of(frame)):
+        for index, rgb in enumerate(PATCHES):
+            row, column = (2 * PATCH * at + PATCH for at in divmod(index, 4))
+            expected = exact_codes(rgb, Matrix.SMPTE170M, False, 8)[plane]
+            assert abs(samples[row, column] - expected) <= 1.5
+
+
+@pytest.mark.parametrize(
+    ("matrix", "primaries", "transfer", "written"),
+    [
+        (Matrix.SMPTE170M, 2, 2, (2, 2, 6)),
+        (Matrix.BT470BG, 5, 6, (5, 6, 6)),
+        (Matrix.BT709, 1, 1, (1, 1, 1)),
+    ],
+)
+def test_prores_says_its_colours_in_frames_and_file(
+    tmp_path: Path,
+    matrix: Matrix,
+    primaries: int,
+    transfer: int,
+    written: tuple[int, int, int],
+) -> None:
+    source, result = tmp_path / "in.mkv", tmp_path / "out.mov"
+    tags = Color(matrix, Primaries(primaries), Transfer(transfer), ColorRange.LIMITED)
+    make_clip(source, frames=2, codec="ffv1", color=tags)
+    report = upscale(source, result, 2, model="bicubic", codec="prores", strict=True)
+    assert report.given_up == ()
+    # QuickTime's colour tag: primaries, transfer and matrix in two bytes each (nclc).
+    data = result.read_bytes()
+    at = data.index(b"colrnclc") + 8
+    assert tuple(data[at + 1 : at + 6 : 2]) == written
+    # In the frame's header (SMPTE RDD 36, 5.1.1), the same three from its byte 14 on.
+    with av.open(str(result)) as container:
+        packet = bytes(next(container.demux(video=0)))
+    header = packet[packet.index(b"icpf") + 4 :]
+    assert tuple(header[14:17]) == written
+
+
+def test_grey_plays_as_420_with_neutral_chroma(tmp_path: Path) -> None:
+    source, result = tmp_path / "in.mkv", tmp_path / "out.mp4"
+    make_clip(source, frames=2, codec="ffv1", pix_fmt="gray")
+    report = upscale(source, result, 2, model="bicubic", codec="hevc", strict=True)
+    assert report.given_up == ()
+    with av.open(str(result)) as container:
+        # Main, not the range extensions that 4:0:0 belongs to.
+        assert container.streams.video[0].codec_context.profile == "Main"
+        for frame in container.decode(video=0):
+            assert frame.format.name == "yuv420p"
+            for chroma in planes_of(frame)[1:]:
+                assert (chroma == 128).all()
 
 
 def test_untagged_sd_is_tagged_as_what_it_was_read_as(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from vsr.media.codecs import CODECS
 from vsr.media.containers import CONTAINERS
 from vsr.media.write.atomic import is_temporary
 from vsr.plan import default_preset
-from vsr.plan.codec import find_codec
+from vsr.plan.codec import NVENC, find_codec, preset_for
 from vsr.plan.container import default_destination
 from vsr.preset import Preset, load_preset
 
@@ -34,14 +34,14 @@ def name_beside(source: str, wishes: Mapping[str, Any]) -> Path:
     Raises:
         VsrError: there is no such codec, container or preset.
     """
-    preset = preset_of(wishes)
+    preset = preset_for(wishes.get("codec"), preset_of(wishes), CODECS)
     codec = wishes.get("codec") or preset.codec
     return Path(
         default_destination(
             source,
             wishes.get("scale") or preset.scale or 2,
             containers=CONTAINERS,
-            codec=find_codec(codec, CODECS) if codec else None,
+            codec=find_codec(codec, CODECS) if codec not in (None, NVENC) else None,
             container=preset.container,
         )
     )

@@ -159,7 +159,8 @@ _OPTIONS = (
         callback=key_values,
         multiple=True,
         metavar="KEY=VALUE",
-        help="An option of the encoder, such as tune=film. May be repeated.",
+        help="An option of the encoder, such as tune=film. May be repeated. qp and b take the "
+        "place of a quality.",
     ),
     _option(
         _SOURCE,

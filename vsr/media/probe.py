@@ -23,7 +23,7 @@ from vsr.media.demux.depth import demuxed
 from vsr.media.read.repack import native_range, repack_for
 from vsr.media.read.timestamps import DEEPEST_REORDER, frame_pts, has_packet_pts
 from vsr.media.side_data import has_dolby_colors, side_data
-from vsr.media.source import decoder_of, is_cropped, open_source
+from vsr.media.source import decoder_of, is_cropped, open_source, tagged_site
 from vsr.types import (
     PIXEL_FORMATS,
     Chapter,
@@ -33,6 +33,7 @@ from vsr.types import (
     HdrMetadata,
     Matrix,
     MediaInfo,
+    PixelFormat,
     Primaries,
     StreamInfo,
     StreamKind,
@@ -50,7 +51,7 @@ _MOST_PACKETS, _MOST_BYTES = 20_000, 128 << 20  # read of the whole file while s
 # the top field first.
 _INTERLACED_ORDERS, _TOP_FIRST_ORDERS = (2, 3, 4, 5), (2, 5)
 
-# Codecs whose standard fixes the siting; others tag it where PyAV does not reach.
+# Codecs whose standard fixes the siting.
 _SITES = {"mjpeg": ChromaSite.CENTER, "mpeg1video": ChromaSite.CENTER}
 
 _DOLBY_VISION_TAGS = {"dvh1", "dvhe", "dva1", "dvav", "dav1"}
@@ -242,7 +243,7 @@ class _Prober:
             height=first.height if first is not None else context.height,
             native_format=native,
             format=fmt,
-            color=_color(context, first, native, fmt.family, common["codec"]),
+            color=_color(stream, first, native, fmt, common["codec"]),
             sar=stream.sample_aspect_ratio or Fraction(1),
             average_rate=rate,
             display_matrix=_display_matrix(sample.frames),
@@ -325,20 +326,23 @@ def _rate(stream: av.VideoStream, pts: Sequence[int], whole: bool) -> Fraction |
 
 
 def _color(
-    context: Any, frame: av.VideoFrame | None, native: str, family: str, codec: str
+    stream: av.VideoStream, frame: av.VideoFrame | None, native: str, fmt: PixelFormat, codec: str
 ) -> Color:
     """The tags of the first frame, or the container's where the frame has none."""
-    sources = [s for s in (frame, context) if s is not None]
+    sources: list[Any] = [s for s in (frame, stream.codec_context) if s is not None]
     matrix = _tag(Matrix, (s.colorspace for s in sources))
-    if family != "rgb" and matrix is Matrix.RGB:
+    if fmt.family != "rgb" and matrix is Matrix.RGB:
         # FFmpeg tags grey pictures from RGB codecs (PNG) so; YCbCr and grey samples cannot be RGB.
         matrix = Matrix.UNSPECIFIED
+    site = _SITES.get(codec, ChromaSite.UNSPECIFIED)
+    if codec not in _SITES and fmt.log2_chroma_w and fmt.log2_chroma_h:
+        site = tagged_site(stream)
     return Color(
         matrix=matrix,
         primaries=_tag(Primaries, (s.color_primaries for s in sources)),
         transfer=_tag(Transfer, (s.color_trc for s in sources)),
         range=native_range(native) or _tag(ColorRange, (s.color_range for s in sources)),
-        site=_SITES.get(codec, ChromaSite.UNSPECIFIED),
+        site=site,
     )
 
 

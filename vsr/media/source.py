@@ -19,8 +19,17 @@ from vsr.errors import BackendError, InputError
 from vsr.media.av_errors import map_av_error
 from vsr.media.demux.depth import open_options
 from vsr.media.ebml import elements
+from vsr.types import ChromaSite
 
-__all__ = ["decoder_of", "ffmpeg_name", "is_cropped", "open_source", "read_through", "video_stream"]
+__all__ = [
+    "decoder_of",
+    "ffmpeg_name",
+    "is_cropped",
+    "open_source",
+    "read_through",
+    "tagged_site",
+    "video_stream",
+]
 
 # FFmpeg would "play" any text file as the screen of a terminal.
 _NOT_VIDEO = {"tty": "it is a text file", "bin": "it is not a media file"}
@@ -42,6 +51,9 @@ _PIPE = "pipes cannot be read: a file is looked at before it is read through"
 # the left and the right (RFC 9559, 5.1.4.1.28).
 _TO_PICTURE = (0x18538067, 0x1654AE6B, 0xAE, 0xE0)
 _CROPS = {0x54AA, 0x54BB, 0x54CC, 0x54DD}
+# Of its colours, where chroma lies across and down: 1 is on the luma sample, 2 between two.
+_COLOUR, _ACROSS, _DOWN = 0x55B0, 0x55B7, 0x55B8
+_SITES = {(1, 1): ChromaSite.TOPLEFT, (2, 2): ChromaSite.CENTER}
 
 # Paths that are not files of this machine, and what gives a file-like object for each.
 _THROUGH: dict[str, Callable[[], Any]] = {}
@@ -176,9 +188,29 @@ def decoder_of(stream: av.VideoStream, threads: str = "AUTO") -> VideoCodecConte
 def is_cropped(stream: av.VideoStream) -> bool:
     """Whether the container says that borders of the picture are not to be shown.
 
-    Matroska and MP4 can say so; decoders give the whole picture all the same. PyAV does not tell,
-    but copies it with the other parameters of a stream: into a Matroska header in memory, and what
-    that says can be read. A codec that Matroska cannot hold counts as not cropped.
+    Matroska and MP4 can say so; decoders give the whole picture all the same. A codec that Matroska
+    cannot hold counts as not cropped.
+    """
+    return any(name in _CROPS and any(content) for name, content in _picture(stream))
+
+
+def tagged_site(stream: av.VideoStream) -> ChromaSite:
+    """Where chroma lies, if bitstream or container say that it is centred or at the top left.
+
+    Left, which is the rule, comes out as unspecified: FFmpeg reports it for H.264 and HEVC that say
+    nothing, too. A codec that Matroska cannot hold counts as untagged.
+    """
+    colour = next((content for name, content in _picture(stream) if name == _COLOUR), b"")
+    values = {name: int.from_bytes(content, "big") for name, content in elements(colour)}
+    sited = (values.get(_ACROSS, 0), values.get(_DOWN, 0))
+    return _SITES.get(sited, ChromaSite.UNSPECIFIED)
+
+
+def _picture(stream: av.VideoStream) -> list[tuple[int, bytes]]:
+    """What the container and the first pictures say about all of them, as Matroska's elements.
+
+    PyAV does not tell, but copies it with the other parameters of a stream: into a Matroska header
+    in memory, and what that says can be read.
     """
     file = io.BytesIO()
     try:
@@ -186,11 +218,11 @@ def is_cropped(stream: av.VideoStream) -> bool:
             output.add_stream_from_template(stream, opaque=True)
             output.start_encoding()
     except (av.error.FFmpegError, ValueError):
-        return False
+        return []
     data = file.getvalue()
     for master in _TO_PICTURE:
         data = next((content for name, content in elements(data) if name == master), b"")
-    return any(name in _CROPS and any(content) for name, content in elements(data))
+    return list(elements(data))
 
 
 def _check_file(path: str) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from fractions import Fraction
 
 from vsr.errors import OutputError, UsageError
 from vsr.plan.color import is_hdr
 from vsr.plan.notes import Notes
-from vsr.plan.pixels import bits_lost, formats_of
+from vsr.plan.pixels import bits_lost, formats_of, wished_format
+from vsr.preset import CODEC_ALIASES, Preset
 from vsr.preset.find import nearest
 from vsr.types import CodecSpec, ContainerSpec, VideoStreamInfo
 
-__all__ = ["NVENC", "choose_codec", "find_codec"]
+__all__ = ["NVENC", "choose_codec", "find_codec", "preset_for"]
 
 #: The name that asks for the GPU's encoder of whichever codec suits.
 NVENC = "nvenc"
@@ -26,23 +28,38 @@ _H264_RATE = 2073600
 _STRONGER = ("hevc", "av1")
 
 
-#: What people also call them.
-_ALIASES = {"avc": "h264", "x264": "h264", "h265": "hevc", "x265": "hevc"}
-
-
 def find_codec(name: str, codecs: Mapping[str, CodecSpec]) -> CodecSpec:
     """The row called ``name``, or that a common other name means.
 
     Raises:
         UsageError: there is none.
     """
-    name = _ALIASES.get(name, name)
+    name = CODEC_ALIASES.get(name, name)
     if name not in codecs:
         raise UsageError(
             f"there is no codec called {name!r}",
             remedy=nearest(name, codecs) or f"Known codecs: {', '.join(codecs)}.",
         )
     return codecs[name]
+
+
+def preset_for(asked: str | None, preset: Preset, codecs: Mapping[str, CodecSpec]) -> Preset:
+    """The preset, without what it means for another codec than the one asked for.
+
+    Raises:
+        UsageError: there is no codec called ``asked``.
+    """
+    if asked is None or preset.codec is None:
+        return preset
+    own = CODEC_ALIASES.get(preset.codec, preset.codec)
+    known = codecs.get(own)
+    if asked == NVENC:
+        # Which of them it will be is not settled yet.
+        suits = own == NVENC or (known is not None and known.hardware)
+    else:
+        spec = find_codec(asked, codecs)
+        suits = own == spec.name or (own == NVENC and spec.hardware)
+    return preset if suits else preset.without_codec_wishes()
 
 
 def choose_codec(
@@ -55,6 +72,8 @@ def choose_codec(
     codecs: Mapping[str, CodecSpec],
     usable: Callable[[str], str | None],
     destination: str,
+    pix_fmt: str | None = None,
+    bit_depth: int | None = None,
 ) -> CodecSpec:
     """The codec of the result.
 
@@ -68,18 +87,27 @@ def choose_codec(
         codecs: the codec table.
         usable: why a codec cannot run here, ``None`` if it can.
         destination: the result's path, for messages.
+        pix_fmt, bit_depth: wishes for the result's pixels, which decide where no codec is named.
 
     Raises:
         UsageError: no such codec.
         OutputError: the container cannot hold it, the result is too large for it, or its encoder
             does not run on this machine, or is NVENC and the source HDR10.
     """
+
+    def takes(spec: CodecSpec) -> bool:
+        offered = formats_of(spec, container.name)
+        if pix_fmt is not None:
+            return any(f.name == pix_fmt for f in offered)
+        return bit_depth is None or any(f.bits == bit_depth for f in offered)
+
+    wanted = replace(video, format=wished_format(video.format, pix_fmt, bit_depth))
     if asked == NVENC:
-        spec = _on_gpu(video, size, container, notes, codecs, usable)
+        spec = _on_gpu(wanted, size, container, notes, codecs, usable, takes)
     elif asked:
         spec = find_codec(asked, codecs)
     else:
-        spec = _automatic(video, size, container, notes, codecs)
+        spec = _automatic(wanted, size, container, notes, codecs, takes)
     if container.name not in spec.containers:
         fitting = [s.name for s in codecs.values() if container.name in s.containers]
         raise OutputError(
@@ -126,9 +154,10 @@ def _on_gpu(
     notes: Notes,
     codecs: Mapping[str, CodecSpec],
     usable: Callable[[str], str | None],
+    takes: Callable[[CodecSpec], bool],
 ) -> CodecSpec:
     """The GPU's encoder of the codec that suits, or else the CPU's, and why."""
-    plain = _automatic(video, size, container, Notes(), codecs)
+    plain = _automatic(video, size, container, Notes(), codecs, takes)
     spec = next((s for s in codecs.values() if s.hardware and s.codec == plain.codec), None)
     if spec is None:
         problem: str | None = f"there is none for {plain.codec}"
@@ -138,6 +167,8 @@ def _on_gpu(
         problem = f"HDR10 metadata cannot be given to {spec.encoder}"
     elif max(size) > spec.max_size:
         problem = f"{spec.encoder} ends at {spec.max_size}"
+    elif takes(plain) and not takes(spec):
+        problem = f"{spec.encoder} does not take {video.format.name}"
     elif lost := _lacks(video, size, plain, spec):
         problem = f"{spec.encoder} {lost}"
     else:
@@ -154,7 +185,9 @@ def _lacks(
 ) -> str | None:
     """What the GPU's encoder cannot take that the CPU's can, worded to go behind its name."""
     name = video.format.name
-    if name in plain.pixel_formats and name not in spec.pixel_formats:
+    # Grey gets neutral chroma from either.
+    grey = video.format.family == "gray"
+    if name in plain.pixel_formats and name not in spec.pixel_formats and not grey:
         return f"does not take {name}"
     subsampled = video.format.log2_chroma_w or video.format.log2_chroma_h
     if subsampled and spec.even and not plain.even and (size[0] % 2 or size[1] % 2):
@@ -178,10 +211,14 @@ def _automatic(
     container: ContainerSpec,
     notes: Notes,
     codecs: Mapping[str, CodecSpec],
+    takes: Callable[[CodecSpec], bool],
 ) -> CodecSpec:
+    def problem_of(spec: CodecSpec) -> str | None:
+        return _mismatch(spec, video, size, container, takes)
+
     # Nothing about the file changes that need not: the source's own codec first.
     own = next((s for s in codecs.values() if s.codec == video.codec and not s.hardware), None)
-    if own and container.name in own.containers and not _mismatch(own, video, size, container):
+    if own and container.name in own.containers and not problem_of(own):
         why = "the source's own"
         if own.codec == "prores" and bits_lost(video.format, own):
             # RDD 36 has no field for it, so that nothing proves the lost bits to be empty.
@@ -193,14 +230,14 @@ def _automatic(
         notes.why("codec", own.name, why)
         return own
     usual = codecs[container.default_codec]
-    problem = _mismatch(usual, video, size, container)
+    problem = problem_of(usual)
     if problem is None:
         notes.why("codec", usual.name, f"the usual one for .{container.name}")
         return usual
     for name in _STRONGER:
         spec = codecs.get(name)
         fits = spec is not None and container.name in spec.containers
-        if spec and fits and not _mismatch(spec, video, size, container):
+        if spec and fits and not problem_of(spec):
             notes.why("codec", name, f"{problem} {usual.name}, the usual one for .{container.name}")
             return spec
     notes.why("codec", usual.name, f"the usual one for .{container.name}, although {problem} it")
@@ -208,9 +245,13 @@ def _automatic(
 
 
 def _mismatch(
-    spec: CodecSpec, video: VideoStreamInfo, size: tuple[int, int], container: ContainerSpec
+    spec: CodecSpec,
+    video: VideoStreamInfo,
+    size: tuple[int, int],
+    container: ContainerSpec,
+    takes: Callable[[CodecSpec], bool],
 ) -> str | None:
-    """Why the codec is no match for the source, worded to go before its name."""
+    """Why the codec is no match for source and wishes, worded to go before its name."""
     if max(size) > spec.max_size:
         return f"{size[0]}x{size[1]} is too large for"
     if is_hdr(video.color) and spec.codec == "h264":
@@ -223,6 +264,8 @@ def _mismatch(
     alpha = video.format.alpha and any(f.alpha for f in formats_of(spec, container.name))
     if bits_lost(video.format, spec) and not own_prores and not alpha:
         return f"{video.format.bits} bits are too many for"
+    if not takes(spec):
+        return f"{video.format.name} does not go into"
     if spec.codec == "h264":
         if video.format.bits > 8:
             return f"few players take {video.format.bits} bits in"

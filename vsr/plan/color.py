@@ -78,6 +78,18 @@ _CODEC_SITES = {
 }
 # A VP9 stream says of RGB that it is full range, whatever it is told.
 _FULL_RGB_ONLY = {"vp9"}
+# Which of the matrices read here a codec has a code for, where not for all. ProRes: SMPTE RDD 36,
+# where BT.601 has one code for its two tags; VP9: section 7.2.2 of its bitstream specification.
+_MATRICES = {
+    "prores": (Matrix.BT709, Matrix.SMPTE170M, Matrix.BT2020_NCL),
+    "vp9": (
+        *(Matrix.BT709, Matrix.BT470BG, Matrix.SMPTE170M, Matrix.SMPTE240M, Matrix.BT2020_NCL),
+    ),
+}
+# What is written instead: the same equations, or nearly so; else those of today's players.
+_NEAREST = {Matrix.BT470BG: Matrix.SMPTE170M, Matrix.FCC: Matrix.SMPTE170M}
+# Primaries that an encoder has no word for.
+_LACKING = {"libx264": (Primaries.EBU3213,), "libx265": (Primaries.EBU3213,)}
 # Neither ProRes frames nor QuickTime's nclc colour tag have a place for the range.
 _LIMITED_ONLY = {"prores"}
 
@@ -171,8 +183,8 @@ def _site(video: VideoStreamInfo, request: Request) -> tuple[ChromaSite, str]:
     if video.codec in _CODEC_SITES:
         return _CODEC_SITES[video.codec], f"untagged: {video.codec} has it there"
     if is_hdr(video.color) and video.color.primaries == Primaries.BT2020:
-        return ChromaSite.TOPLEFT, "untagged: BT.2020 HDR has it there"
-    return ChromaSite.LEFT, "untagged: the default since MPEG-2"
+        return ChromaSite.TOPLEFT, "untagged (or left, read alike): BT.2020 HDR has it there"
+    return ChromaSite.LEFT, "untagged, or tagged so: the default since MPEG-2"
 
 
 def result_tags(
@@ -182,8 +194,9 @@ def result_tags(
 
     Matrix and range are always stated, because a result of 720 lines or more would otherwise be
     taken for BT.709 whatever its source was. RGB keeps its range as RGB. Primaries and transfer are
-    the source's. Chroma is written where decoders assume it when nothing is signalled: top left for
-    BT.2020 HDR, else left.
+    the source's. A matrix that the codec has no code for gives way to the nearest that it has.
+    Chroma is written where decoders assume it when nothing is signalled: top left for BT.2020 HDR,
+    else left.
 
     Args:
         source: how the source is read (a decision, not tags).
@@ -193,6 +206,12 @@ def result_tags(
     topleft = is_hdr(source) and source.primaries == Primaries.BT2020
     site = ChromaSite.TOPLEFT if topleft else ChromaSite.LEFT
     tags = replace(source, site=site)
+    if source.primaries in _LACKING.get(spec.encoder, ()):
+        notes.lose(
+            f"colour primaries {source.primaries.name}: {spec.encoder} cannot write them. "
+            "--codec av1 keeps them."
+        )
+        tags = replace(tags, primaries=Primaries.UNSPECIFIED)
     if written.family == "rgb":
         keeps = read.family == "rgb" and spec.codec not in _FULL_RGB_ONLY
         return replace(tags, matrix=Matrix.RGB, range=source.range if keeps else ColorRange.FULL)
@@ -205,11 +224,17 @@ def result_tags(
             f"the source is RGB and {written.name} is not; players expect this",
         )
         return replace(tags, matrix=matrix, range=ColorRange.LIMITED)
-    if spec.codec in _LIMITED_ONLY and source.range is ColorRange.FULL:
-        notes.why(
-            "result colour",
-            f"{matrix_label(source.matrix)} limited",
-            f"{spec.codec} cannot say full range, and players take it for limited",
-        )
-        return replace(tags, range=ColorRange.LIMITED)
+    codes = _MATRICES.get(spec.codec)
+    if codes is not None and source.matrix not in codes:
+        tags = replace(tags, matrix=_NEAREST.get(source.matrix, Matrix.BT709))
+    if spec.codec in _LIMITED_ONLY:
+        tags = replace(tags, range=ColorRange.LIMITED)
+    why = []
+    if matrix_label(tags.matrix) != matrix_label(source.matrix):
+        why.append(f"{spec.codec} has no code for {matrix_label(source.matrix)}")
+    if tags.range is not source.range:
+        why.append(f"{spec.codec} cannot say full range, and players take it for limited")
+    if why:
+        written_as = f"{matrix_label(tags.matrix)} {tags.range.name.lower()}"
+        notes.why("result colour", written_as, "; ".join(why))
     return tags

@@ -91,12 +91,13 @@ def _frames(plan: Plan) -> str:
 
 
 def _trim(plan: Plan) -> str:
-    base = plan.video.time_base
+    # As --start and --end count: from the first frame.
+    base, first = plan.video.time_base, plan.video.start or 0
     words = []
     if plan.trim.start is not None:
-        words.append(f"from {float(plan.trim.start * base):.3f} s")
+        words.append(f"from {float((plan.trim.start - first) * base):.3f} s")
     if plan.trim.end is not None:
-        words.append(f"until {float(plan.trim.end * base):.3f} s")
+        words.append(f"until {float((plan.trim.end - first) * base):.3f} s")
     if plan.trim.frames is not None:
         words.append(f"at most {plan.trim.frames}")
     return "of which " + ", ".join(words)
@@ -134,9 +135,10 @@ def _encoder(plan: Plan) -> str:
     encode = plan.encode
     options = " ".join(f"{name}={value}" for name, value in encode.options)
     tag = f", tag {encode.codec_tag}" if encode.codec_tag else ""
+    keys = "key frames only" if encode.gop == 1 else f"key frame every {encode.gop} frames"
     return (
         f"{encode.name} ({encode.encoder}) {options}".rstrip()
-        + f", key frame every {encode.gop} frames{tag}, in .{plan.container}"
+        + f", {keys}{tag}, in .{plan.container}"
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from vsr.errors import InputError, OutputError, StrictError, UsageError
-from vsr.plan.codec import NVENC, choose_codec, find_codec
+from vsr.plan.codec import NVENC, choose_codec, find_codec, preset_for
 from vsr.plan.color import decide_color
 from vsr.plan.container import container_for, container_options, default_destination
 from vsr.plan.encode import plan_encode
@@ -18,7 +18,7 @@ from vsr.plan.request import DeviceFacts, Request, WeightsFacts
 from vsr.plan.side_data import cut_tags, cut_timecode
 from vsr.plan.streams import plan_streams
 from vsr.plan.weights import choose_weights
-from vsr.preset import Preset, load_preset
+from vsr.preset import DEFAULT_MODEL, Preset, load_preset
 from vsr.preset.find import nearest
 from vsr.types import (
     CodecSpec,
@@ -36,7 +36,9 @@ __all__ = ["default_preset", "make_plan", "select_video"]
 
 _DEFAULT_SCALE = 2
 _SCALES = (2, 3, 4)
-_DEFAULT_MODEL = "fdiwn"
+# Transport and program streams, whose clock may begin anywhere (ISO/IEC 13818-1, 2.4.2.2), and from
+# where on, in seconds, that is no delay that somebody meant.
+_RECORDINGS, _LATE = ("mpegts", "mpeg"), 10
 
 #: What each mode means, for the plan.
 _MODES: dict[Mode, str] = {
@@ -95,6 +97,7 @@ def make_plan(
         PresetError: the codec's preset cannot be loaded.
     """
     notes = Notes()
+    preset = preset_for(request.codec, preset, codecs)
     video = select_video(info, request.video_stream)
     if len(info.videos) > 1:
         why = f"one of {len(info.videos)}; another with --video-stream N"
@@ -124,6 +127,8 @@ def make_plan(
         codecs=codecs,
         usable=usable,
         destination=destination,
+        pix_fmt=request.pix_fmt or preset.pix_fmt,
+        bit_depth=preset.bit_depth,
     )
     encode = plan_encode(
         video,
@@ -142,7 +147,7 @@ def make_plan(
         notes.why("device", device.device, device.why)
     _explain_mode(request.mode or preset.mode, model, device, notes)
     deinterlace = _deinterlace(video, request.deinterlace or preset.deinterlace or "auto", notes)
-    shift = _time_shift(video, request.trim, notes)
+    shift = _time_shift(info, video, request.trim, notes)
     _explain_picture(video, container, notes)
     streams = plan_streams(info, video, container, notes, containers.get("mkv"))
     if info.chapters and not container.chapters:
@@ -225,7 +230,7 @@ def _model(
     video: VideoStreamInfo,
     notes: Notes,
 ) -> ModelPlan:
-    name = request.model or preset.model or _DEFAULT_MODEL
+    name = request.model or preset.model or DEFAULT_MODEL
     if name not in models:
         raise UsageError(
             f"there is no model called {name!r}",
@@ -235,7 +240,7 @@ def _model(
     if scale not in models[name]:
         known = ", ".join(str(s) for s in models[name])
         raise UsageError(f"{name} cannot scale by {scale}", remedy=f"It scales by {known}.")
-    wished = preset.weights if name == (preset.model or _DEFAULT_MODEL) else None
+    wished = preset.weights if name == (preset.model or DEFAULT_MODEL) else None
     # A preset's weights belong to the preset's model, and a file to one scale as well.
     if wished is not None and not is_set_name(wished) and preset.scale not in (None, scale):
         wished = None
@@ -285,11 +290,13 @@ def _deinterlace(video: VideoStreamInfo, mode: str, notes: Notes) -> bool:
     return True
 
 
-def _time_shift(video: VideoStreamInfo, trim: Trim, notes: Notes) -> Fraction:
+def _time_shift(info: MediaInfo, video: VideoStreamInfo, trim: Trim, notes: Notes) -> Fraction:
     """Seconds to add to every timestamp of every stream.
 
     A clip whose beginning is cut off starts at 0. A source that starts below zero is moved up,
-    because players and the MP4 muxer lose frames there. Anything else keeps its times.
+    because players and the MP4 muxer lose frames there. A recording that counts from when its
+    broadcaster was switched on starts at 0: in files of other kinds, that would be hours of
+    nothing. Anything else keeps its times.
     """
     first = video.start or 0
     if trim.start is not None and trim.start > first:
@@ -301,6 +308,11 @@ def _time_shift(video: VideoStreamInfo, trim: Trim, notes: Notes) -> Fraction:
             "start", "0 s", f"the source starts at -{float(shift):.3f} s, where frames get lost"
         )
         return shift
+    clock = first * video.time_base
+    if info.container in _RECORDINGS and clock > _LATE:
+        notes.why("start", "0 s", f"the recorder's clock stood at {float(clock):.3f} s")
+        begins = (s.start * s.time_base for s in info.streams if s.start is not None)
+        return -min(start for start in begins if clock - _LATE < start <= clock)
     return Fraction(0)
 
 

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from vsr.errors import OutputError, UsageError
 from vsr.plan.notes import Notes
-from vsr.types import CodecSpec, PixelFormat, pixel_format
+from vsr.types import PIXEL_FORMATS, CodecSpec, PixelFormat, pixel_format
 
-__all__ = ["bits_lost", "choose_format", "formats_of"]
+__all__ = ["bits_lost", "choose_format", "formats_of", "wished_format"]
 
 _SUBSAMPLINGS = {
     (0, 0): "4:4:4",
@@ -35,6 +35,17 @@ def formats_of(spec: CodecSpec, container: str) -> tuple[PixelFormat, ...]:
 def bits_lost(source: PixelFormat, spec: CodecSpec) -> int:
     """Bits per sample that the deepest format of the codec lacks."""
     return max(0, source.bits - max(pixel_format(name).bits for name in spec.pixel_formats))
+
+
+def wished_format(source: PixelFormat, pix_fmt: str | None, bit_depth: int | None) -> PixelFormat:
+    """What the result's format would be in a codec that has all of them."""
+    if pix_fmt is not None:
+        return PIXEL_FORMATS.get(pix_fmt, source)
+    if bit_depth is None or bit_depth == source.bits:
+        return source
+    wanted = replace(source, bits=bit_depth)
+    same = (f for f in PIXEL_FORMATS.values() if replace(f, name=source.name) == wanted)
+    return next(same, wanted)
 
 
 def choose_format(
@@ -169,7 +180,10 @@ def _family_cost(source: PixelFormat, to: PixelFormat, spec: CodecSpec) -> int:
         # Few players show RGB in lossy codecs, and luma and chroma compress better.
         return int(to.family == "rgb")
     if source.family == "gray":
-        return ("gray", "yuv", "rgb").index(to.family)
+        # Few players, and hardly any hardware, decode lossy codecs without chroma, and neutral
+        # chroma takes next to no bits.
+        families = ("gray", "yuv", "rgb") if spec.lossless else ("yuv", "gray", "rgb")
+        return families.index(to.family)
     return int(to.family != source.family)
 
 
@@ -212,6 +226,11 @@ def _why(source: PixelFormat, to: PixelFormat, spec: CodecSpec) -> str:
         if _shape(to) == "4:4:4":
             why += ", and full chroma plays in fewer places than --pix-fmt yuv420p"
         return why
+    if source.family == "gray" and source.name in spec.pixel_formats:
+        return (
+            f"the source is grey, and few players take {spec.name} without chroma: it is neutral; "
+            f"--pix-fmt {source.name} leaves it out"
+        )
     return f"nearest to the source's {source.name} that {spec.name} takes"
 
 

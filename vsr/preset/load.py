@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from vsr.errors import PresetError
 from vsr.preset.find import find_preset, nearest
-from vsr.preset.preset import Preset, merge
+from vsr.preset.preset import CODEC_ALIASES, Preset, merge
 from vsr.types import PIXEL_FORMATS, Mode, is_set_name
 
 __all__ = ["load_preset"]
@@ -92,6 +92,11 @@ def _text(value: object) -> str:
     if not isinstance(value, str) or not value:
         raise _WrongValueError("must be a text")
     return value
+
+
+def _codec(value: object) -> str:
+    name = _text(value)
+    return CODEC_ALIASES.get(name, name)
 
 
 def _names(value: object) -> tuple[str, ...]:
@@ -179,7 +184,7 @@ _KEYS: dict[str, tuple[str, Callable[[object], Any]]] = {
     "model.weights": ("weights", _text),
     "video.deinterlace": ("deinterlace", _choice("auto", "on", "off")),
     "video.on_resize": ("on_resize", _choice("error", "scale")),
-    "encode.codec": ("codec", _text),
+    "encode.codec": ("codec", _codec),
     "encode.container": ("container", _text),
     "encode.quality": ("quality", _quality),
     "encode.speed": ("speed", _word),

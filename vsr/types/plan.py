@@ -118,7 +118,7 @@ class Plan:
         video: the stream that is upscaled; its timecode is that of the wanted part.
         trim: the part of it that is wanted.
         time_shift: seconds added to every timestamp of every stream (0 unless the source starts
-            below zero or is trimmed).
+            below zero, is trimmed, or is a recording whose clock stood anywhere).
         deinterlace: run bwdif, one frame per frame.
         on_resize: what to do when the picture size changes inside the file.
         reader, backend: rows of their tables. ``device``: ``cpu``, ``cuda:0``.
