@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -149,8 +150,8 @@ def test_an_error_of_its_own_is_not_swallowed(tmp_path: Path) -> None:
         def __init__(self, container: av.container.InputContainer) -> None:
             self._container = container
 
-        def demux(self, *_: object) -> object:
-            yield from self._container.demux(video=0)
+        def demux(self, *streams: Any) -> object:
+            yield from self._container.demux(*streams)
             raise IndexError
 
         def __getattr__(self, name: str) -> object:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import signal
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -156,6 +159,31 @@ def test_a_worker_that_is_killed_is_started_anew(slow_clip: Path, tmp_path: Path
     assert report.frames_out == 100
     run_upscale(plan_for(slow_clip, whole, speed="ultrafast"))
     assert_same(killed, whole, "a:0")
+
+
+def test_segments_that_are_read_again_are_given_out_again(slow_clip: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "in.mkv"
+    with av.open(str(slow_clip)) as clip, av.open(str(broken), "w") as out:
+        stream = out.add_stream_from_template(clip.streams.video[0], opaque=True)
+        for index, packet in enumerate(clip.demux(video=0)):
+            if packet.size:
+                # A slice of nothing, in two segments: the last one, and another.
+                data = b"\0\0\0\x08\x41\0\0\0\0\0\0\0" if index in (45, 95) else bytes(packet)
+                copy = av.Packet(data)
+                copy.pts, copy.dts, copy.duration = packet.pts, packet.dts, packet.duration
+                copy.time_base, copy.is_keyframe = packet.time_base, packet.is_keyframe
+                copy.stream = stream
+                out.mux(copy)
+    one, shared = tmp_path / "one.mp4", tmp_path / "shared.mp4"
+    report = upscale(broken, one, 2, model="bicubic")
+    assert (report.segments, report.frames_out, report.corrupt_packets) == (4, 98, 2)
+    # A process of its own: what waits for ever is ended with it.
+    command = [sys.executable, "-m", "vsr", "upscale", str(broken), "-o", str(shared), "-s", "2"]
+    command += ["--model", "bicubic", "--devices", "cpu:1x1", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert told[-1]["report"]["corrupt_packets"] == 2
+    assert_same(one, shared)
 
 
 def test_identical_frames_are_repeated_in_the_result(tmp_path: Path) -> None:

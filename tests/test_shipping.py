@@ -8,16 +8,20 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from synth import make_clip
 
-from pipelines.distributed.actor import _merged
+from pipelines.distributed.actor import NodeWorker, Task, _merged
 from pipelines.distributed.cluster import Cluster, node_error
 from pipelines.distributed.collect import Arriving
 from pipelines.distributed.shipping import BLOCK, ShippedFile
-from pipelines.upscale import upscale
+from pipelines.segments.cut import cut_job
+from pipelines.segments.serve import Message
+from pipelines.segments.settings import source_identity, versions
+from pipelines.upscale import plan_upscale, upscale
 from vsr.errors import BackendError, DependencyError, UsageError, VerifyError
 from vsr.media.read.scan import scan_frames
 from vsr.media.source import open_source, read_through
@@ -120,3 +124,27 @@ def test_a_node_without_a_package_is_told_from_one_that_is_lost() -> None:
 def test_what_ray_excludes(others: dict[str, object], tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         upscale(tmp_path / "in.mp4", tmp_path / "out.mp4", ray="auto", **others)
+
+
+@pytest.mark.usefixtures("short")
+def test_a_node_gives_back_what_is_to_be_read_another_way(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "in.mp4", frames=20, options={"g": "8"})
+    plan = plan_upscale(str(clip.path), str(tmp_path / "out.mkv"), model="bicubic", device="cpu")
+    # One frame more than it gives.
+    segment = replace(cut_job(plan).segments[1], frames=9)
+    task = Task(plan, 0, source_identity(plan.source), None, 0, "", versions())
+    worker = NodeWorker(task)
+    try:
+        said: list[Message] = []
+        answers = iter((segment, replace(segment, how="decode"), None))
+        while ("over", None) not in said:
+            heard = worker.listen(60.0)
+            assert heard
+            said += heard
+            for _ in range([word for word, _ in heard].count("next")):
+                worker.answer(next(answers))
+        assert [told for word, told in said if word == "again"] == [replace(segment, how="decode")]
+        assert [told[0] for word, told in said if word == "made"] == [1]
+        assert sum(told[0] for word, told in said if word == "frames") == 8
+    finally:
+        worker.close()

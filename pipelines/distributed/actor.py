@@ -144,6 +144,7 @@ class NodeWorker:
                 finished=lambda segment: self._say(
                     "made", (segment.index, self._path(segment.index).stat().st_size)
                 ),
+                again=lambda segment: self._say("again", segment),
                 warned=lambda message: self._say("warning", message),
             )
             SegmentWorker(plan, self._folder, listening).run(self._segments())

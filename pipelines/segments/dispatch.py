@@ -140,6 +140,8 @@ class Dispatcher(ABC, Generic[W]):
             self._advanced(frames, self._busy())
         elif word == "done":
             self._done(worker, told)
+        elif word == "again":
+            self._again(worker, told)
         elif word == "warning":
             self._warn_once(told)
         elif word == "failed":
@@ -154,6 +156,11 @@ class Dispatcher(ABC, Generic[W]):
         worker.frames -= done.frames or 0
         self._left.discard(index)
         self._finished(index)
+
+    def _again(self, worker: W, segment: Segment) -> None:
+        """A segment is to be read another way: it waits for whoever asks next."""
+        worker.hand = [s for s in worker.hand if s.index != segment.index]
+        self._queue.appendleft(segment)
 
     def _warn_once(self, message: str) -> None:
         if message not in self._told:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pipelines.reading import read_request
 from vsr.media.demux.side_packets import SidePackets
+from vsr.media.read.notes import UNREADABLE_REST
 from vsr.media.segments.joined import JoinedVideo
 from vsr.media.segments.packet_file import PacketFile
 from vsr.media.write.writer import Writer, WriteResult
@@ -53,4 +55,6 @@ def join(
                 writer.mux_video(packet)
             for other in side.rest(stop):
                 writer.mux(other)
-        return writer.finish(before_commit)
+            cut = side.broken and stop is not None
+        result = writer.finish(before_commit)
+    return replace(result, warnings=(*result.warnings, UNREADABLE_REST)) if cut else result

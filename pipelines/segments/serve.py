@@ -26,8 +26,9 @@ __all__ = ["Message", "sendable", "serve"]
 #:
 #: ``next``: it wants a segment (the answer is one, or ``None``: there are no more);
 #: ``frames``: (so many more frames, seconds of work of each stage so far);
-#: ``done``: (index of a finished segment); ``warning``: (a sentence);
-#: ``failed``: (the error); ``end``: (its largest resident set in bytes).
+#: ``done``: (index of a finished segment);
+#: ``again``: (a segment that it had, which has to be read another way: by whoever is given it);
+#: ``warning``: (a sentence); ``failed``: (the error); ``end``: (its largest resident set in bytes).
 Message = tuple[str, Any]
 
 
@@ -64,6 +65,7 @@ def _work(plan: Plan, folder: Path, threads: int, say: _Speaker) -> None:
     listening = Listening(
         advanced=advanced,
         finished=lambda segment: say("done", segment.index),
+        again=lambda segment: say("again", segment),
         warned=lambda message: say("warning", message),
     )
     SegmentWorker(plan, folder, listening).run(say.segments())

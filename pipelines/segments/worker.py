@@ -43,11 +43,14 @@ class Listening:
     Attributes:
         advanced: so many more frames went to the encoder; negative if they were in vain.
         finished: this segment's file is complete.
+        again: this segment has to be made after all, read another way; whoever hears it gives it
+            out once more. ``None``: the worker itself does so, after all others.
         warned: something a person should know, one sentence.
     """
 
     advanced: Callable[[int, Clocks], None] = lambda _frames, _clocks: None
     finished: Callable[[Segment], None] = lambda _segment: None
+    again: Callable[[Segment], None] | None = None
     warned: Callable[[str], None] = lambda _message: None
 
 
@@ -81,8 +84,9 @@ class SegmentWorker:
             segments = again
 
     def _pass(self, upscaler: Upscaler, segments: Iterable[Segment]) -> list[Segment]:
-        """One run through ``segments``; returns those that have to be read another way."""
-        plan, again = self._plan, list[Segment]()
+        """One run through ``segments``; returns those that are to be made after them."""
+        plan, deferred = self._plan, list[Segment]()
+        again = self._tell.again or deferred.append
         taken = _Busy()
         frames = 0
         with ExitStack() as stack:
@@ -112,14 +116,14 @@ class SegmentWorker:
                 elif isinstance(item, End):
                     if _lost_some(plan, item):
                         current.close()
-                        again.append(replace(item.segment, how="decode"))
                         self._tell.advanced(-frames, self._clocks)
+                        again(replace(item.segment, how="decode"))
                         continue
                     busy = taken.since(self._clocks)
                     with self._clocks.encode.work():
                         finisher.finish(current.pop_all(), self._finish(writer, item, busy))
             finisher.wait()
-        return again
+        return deferred
 
     def _advance(self, frames: int, upscaler: Upscaler) -> None:
         for note in upscaler.notes[self._warned :]:

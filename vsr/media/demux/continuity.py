@@ -1,9 +1,10 @@
 """Recordings that were joined: timestamps that begin anew go on instead.
 
 Transport and program streams (.ts, .m2ts, .vob, .mpg) can be joined by writing one behind the
-other, and DVDs and broadcasts are. Each part's timestamps then begin where its recorder's clock
-happened to be. Muxers demand times that grow, and players go on from where they are
-(ISO/IEC 13818-1, 2.4.3.5: ``discontinuity_indicator``; FFmpeg's demuxers do not pass it on).
+other, and DVDs and broadcasts are; recorders of live streams go on in the same .flv when they were
+interrupted. Each part's timestamps then begin where its recorder's clock happened to be. Muxers
+demand times that grow, and players go on from where they are (ISO/IEC 13818-1, 2.4.3.5:
+``discontinuity_indicator``; FFmpeg's demuxers do not pass it on).
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ __all__ = ["Continuity"]
 
 # FFmpeg's mark of such formats (PyAV's stubs take its members for something else).
 _DISCONTINUOUS: int = cast(Any, Flags.ts_discont).value
+# Others whose files are joined all the same.
+_JOINED = ("flv", "live_flv")
 # Decoding times that fall by more begin anew; what falls by less is out of order.
 _FALL = Fraction(1, 2)
 # Streams are interleaved less far apart than this. Only such packets tell where a stream is that
@@ -73,7 +76,8 @@ class Continuity:
     """
 
     def __init__(self, container: InputContainer, video: int) -> None:
-        self.possible = bool(container.format.flags & _DISCONTINUOUS)
+        marked = bool(container.format.flags & _DISCONTINUOUS)
+        self.possible = marked or container.format.name in _JOINED
         self.outliers = Outliers()
         self._video = video
         self._moves = [Fraction(0)]  # of each part, in seconds

@@ -4,19 +4,19 @@ Program streams (.vob, .mpg) have no list of their streams: one is there from it
 That of DVD subtitles is the first line spoken. Transport streams (.ts, .m2ts) have a list, which
 does not say how many channels a sound has. FFmpeg looks at the first seconds, and PyAV never learns
 of what comes up later. So these files are looked into further, and where that brings more, each
-opening of them reads as far as it must.
+opening of them reads as far as it must. In other formats without a list (.flv) it stays behind.
 """
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import av
 import av.error
-import av.logging
 from av.container import InputContainer
 
 if TYPE_CHECKING:
@@ -30,7 +30,10 @@ LOOK = 100 << 20
 _MARGIN = 1 << 20
 # The names of FFmpeg's demuxers of program and transport streams.
 _FORMATS = ("mpeg", "mpegts")
-_STREAM = re.compile(r"^\s*Stream #\d+:(\d+)", re.MULTILINE)
+# How PyAV refuses a stream that a file does not have. Of more than so many that have come up, it is
+# only known that there are so many.
+_NO_STREAM = re.compile(r"stream index (\d+) out of range")
+_MOST_LATE = 64
 
 Options = dict[str, str]
 # File, its length and time -> what it is opened with.
@@ -66,16 +69,25 @@ def demuxed(container: InputContainer, streams: Iterable[Any]) -> Iterator[AnyPa
 
 
 def later_streams(container: InputContainer) -> int:
-    """How many streams have come up since the file was opened: PyAV gives none of their packets."""
-    if container.format.name not in _FORMATS:
-        return 0
-    level = av.logging.get_level()
-    av.logging.set_level(av.logging.INFO)
-    try:
-        text: str = cast(Any, container).dumps_format()  # not in its stubs
-    finally:
-        av.logging.set_level(level)
-    return max(0, len(set(_STREAM.findall(text))) - len(container.streams))
+    """How many streams have come up since the file was opened: PyAV gives none of their packets.
+
+    To be asked at the end of the file. PyAV has no list of them, and FFmpeg's description of the
+    file is a message: who listens to those may wait for ever while a decoder is freed beside
+    (:func:`vsr.media.write.encoder_options.open_listening`). But of the streams that are to be
+    demuxed it looks whether the file has them, before it reads; others' streams will do.
+    """
+    known = len(container.streams)
+    with av.open(io.BytesIO(), "w", format="matroska") as others:
+        for _ in range(known + _MOST_LATE):
+            others.add_data_stream()
+        try:
+            next(container.demux(*list(others.streams)[known:]), None)
+        except ValueError as error:
+            found = _NO_STREAM.search(str(error))
+            if found is None:
+                raise
+            return int(found[1]) - known
+    return _MOST_LATE
 
 
 def _find_options(file: str, default: list[tuple[object, ...]]) -> Options:

@@ -12,9 +12,9 @@ import av.error
 from av.stream import Disposition, Stream
 
 from vsr.errors import DecodeError
-from vsr.media.av_errors import map_av_error
+from vsr.media.av_errors import av_errors
 from vsr.media.demux.continuity import Continuity
-from vsr.media.demux.depth import demuxed
+from vsr.media.demux.insistent import Insistent
 from vsr.media.source import open_source
 from vsr.types import SidePacket
 
@@ -27,9 +27,6 @@ __all__ = ["SidePackets"]
 # end, no other stream has one before it.
 _INTERLEAVING = Fraction(10)
 
-# A demuxer that fails so often in a row will not recover.
-_MOST_FAILURES = 100
-
 
 class SidePackets:
     """Demuxes a file from its beginning and gives the side packets of a span of time.
@@ -37,7 +34,13 @@ class SidePackets:
     A second demuxer, because a reader that seeks would miss a subtitle that was shown before the
     place it lands at and is still on screen, or sound that is stored earlier than its pictures.
 
-    What belongs to the span: packets that begin in it, and subtitles that are on screen in it.
+    A file that is damaged so that it cannot be read on ends there; see :attr:`broken`.
+
+    What belongs to the span: packets that begin in it, and subtitles that are on screen in it,
+    which end with it where that is known.
+
+    Attributes:
+        broken: the file ended so before all streams were known to be at the end of the span.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class SidePackets:
         self._container = open_source(path)
         self._streams = [self._container.streams[index] for index in streams]
         self._continuity = Continuity(self._container, video)
+        self.broken = False
         self._unwanted = video if self._continuity.possible and video not in streams else None
         # Without streams, PyAV would demux all of them.
         self._packets = self._span() if self._streams else iter(())
@@ -100,6 +104,8 @@ class SidePackets:
 
     def _take(self) -> Iterator[SidePacket]:
         if self._next is not None:
+            if self._next.stream.type == "subtitle":
+                self._shorten(self._next)
             yield SidePacket(self._next.stream_index, self._next)
             self._next = next(self._packets, None)
 
@@ -124,24 +130,23 @@ class SidePackets:
 
     def _demuxed(self) -> Iterator[AnyPacket]:
         """Packets of the streams; damaged places, which the video's reader counts, are passed."""
-        failures = 0
         watched = list(self._streams)
         if self._unwanted is not None:
             watched.append(self._container.streams[self._unwanted])
-        while True:
-            try:
-                for packet in self._continuity.through(demuxed(self._container, watched)):
-                    self._check()
-                    failures = 0
-                    if packet.stream.index != self._unwanted:
-                        yield packet
-                return
-            except av.error.FFmpegError as error:
-                failures += 1
-                if failures >= _MOST_FAILURES:
-                    raise map_av_error(
-                        error, self._path, "read the other streams", DecodeError
-                    ) from error
+        with av_errors(self._path, "read the other streams", DecodeError):
+            source = Insistent(self._container, watched)
+            for packet in self._continuity.through(source):
+                self._check()
+                if packet.stream.index != self._unwanted:
+                    yield packet
+            self.broken = source.broken is not None
+
+    def _shorten(self, packet: AnyPacket) -> None:
+        """Have a subtitle go with the last picture, after which a clip would go on for its sake."""
+        at = _time(packet)
+        if self._end is not None and at is not None and packet.duration:
+            left = round((self._end - at) / packet.time_base)
+            packet.duration = min(packet.duration, max(left, 1))
 
     def _begins_late_enough(self, packet: AnyPacket, at: Fraction | None) -> bool:
         if self._start is None or at is None or at >= self._start:

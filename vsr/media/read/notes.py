@@ -14,7 +14,26 @@ from vsr.media.demux.depth import later_streams
 from vsr.media.read.reader import ReadStats
 from vsr.types import VideoStreamInfo
 
-__all__ = ["count_gaps", "cut_short", "is_gap", "joined", "nominal_step", "odd_frames"]
+__all__ = [
+    "UNREADABLE",
+    "UNREADABLE_REST",
+    "count_gaps",
+    "cut_short",
+    "is_gap",
+    "joined",
+    "nominal_step",
+    "odd_frames",
+]
+
+#: What a file is that cannot be read to its end, or to that of the part that is wanted.
+UNREADABLE = (
+    "The file is cut short: it is damaged at a place behind which nothing of it can be read."
+)
+#: The same, where all pictures of the part lie before that place.
+UNREADABLE_REST = (
+    "Nothing can be read of the file behind a damaged place near the end of the part: sound and "
+    "subtitles may end too early."
+)
 
 # Seconds by which files end before the end they announce without anything missing.
 _TOLERANCE = Fraction(1, 2)
@@ -118,7 +137,9 @@ def cut_short(
             f"The file is cut short: it announces {stream.frames} video packets, but only "
             f"{packets} could be read."
         )
-    announced = _end(container.start_time, container.duration, Fraction(1, av.time_base))
+    # FFmpeg writes into Matroska when a file ends, not for how long it lasts.
+    start = 0 if "matroska" in container.format.name else container.start_time
+    announced = _end(start, container.duration, Fraction(1, av.time_base))
     others = any(
         s.discard == Discard.all and not s.disposition & Disposition.attached_pic
         for s in container.streams.video

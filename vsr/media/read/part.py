@@ -18,7 +18,7 @@ from av.stream import Discard
 from vsr.errors import InputError
 from vsr.media.av_errors import av_errors
 from vsr.media.demux.continuity import Continuity
-from vsr.media.demux.depth import demuxed
+from vsr.media.demux.insistent import Insistent
 from vsr.media.read.reader import ReadRequest, ReadStats, open_reader
 from vsr.media.read.timestamps import DEEPEST_REORDER, frame_pts, has_packet_pts
 from vsr.media.source import open_source, video_stream
@@ -63,9 +63,9 @@ class Mistrusted(Exception):  # noqa: N818 - no failure: the other way is taken
 def locate(path: str, video: VideoStreamInfo, part: Part) -> Located | None:
     """Read a part's timestamps off the packets, or ``None`` where these cannot be trusted.
 
-    They cannot in AVI, which has none; where a packet lacks one, shares one or is damaged; in
-    MPEG-4 part 2, whose packets may hold two frames; and if the first frame that decodes is
-    another one than the packets say (recordings that begin inside a group of pictures).
+    They cannot in AVI, which has none; where a packet lacks one, shares one, is damaged or cannot
+    be read; in MPEG-4 part 2, whose packets may hold two frames; and if the first frame that
+    decodes is another one than the packets say (recordings that begin inside a group of pictures).
 
     Raises:
         InputError: the file cannot be read, or the part is not in it.
@@ -80,7 +80,8 @@ def locate(path: str, video: VideoStreamInfo, part: Part) -> Located | None:
             if other.index != stream.index:
                 other.discard = Discard.all
         continuity = Continuity(container, stream.index)
-        for packet in continuity.through(demuxed(container, [stream])):
+        packets = Insistent(container, [stream])
+        for packet in continuity.through(packets):
             pts = frame_pts(packet)
             if pts is None:
                 if packet.size and packet.pts is None:
@@ -94,7 +95,9 @@ def locate(path: str, video: VideoStreamInfo, part: Part) -> Located | None:
             # Frames that are shown before this one may still come, but not from further away.
             if len(found) > high + DEEPEST_REORDER:
                 break
-    if not found or not continuity.steady or _first_decoded(path, video.index) != found[0]:
+    if packets.failures or not found or not continuity.steady:
+        return None
+    if _first_decoded(path, video.index) != found[0]:
         return None
     _check(part, path, low, high, len(found), (found[-1] - found[0]) * video.time_base)
     return Located(low, tuple(found[low:high]))
@@ -113,8 +116,9 @@ def part_frames(
         reader: row of the reader table.
 
     Raises:
-        Mistrusted: reading at ``located`` gave other frames, or damaged ones: what a decoder makes
-            of damage depends on where it started. Start again without ``located``.
+        Mistrusted: reading at ``located`` gave other frames, or damaged ones, or some between there
+            and the key frame before are: what a decoder makes of damage depends on where it
+            started. Start again without ``located``.
         InputError: the file cannot be read, or the part is not in it.
     """
     if located is not None:
@@ -137,7 +141,8 @@ def _sought(
                 yield replace(batch, first_index=located.first + done)
                 done += len(batch)
         seen = reader.stats
-        if done != len(times) or seen.corrupt_packets or seen.concealed_frames:
+        damaged = seen.corrupt_packets or seen.concealed_frames or seen.run_in_damage
+        if done != len(times) or damaged:
             raise Mistrusted
         _take_over(seen, stats)
 

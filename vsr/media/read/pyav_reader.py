@@ -16,14 +16,15 @@ from av.stream import Discard, Stream
 from av.video.codeccontext import VideoCodecContext
 
 from vsr.errors import DecodeError, InputError
-from vsr.media.av_errors import map_av_error
+from vsr.media.av_errors import av_errors
 from vsr.media.demux.continuity import Continuity
-from vsr.media.demux.depth import demuxed
+from vsr.media.demux.insistent import Insistent
 from vsr.media.demux.side_packets import SidePackets
 from vsr.media.demux.skip import skip_to
 from vsr.media.read.batching import Batcher
+from vsr.media.read.damage import Damage
 from vsr.media.read.deinterlace import Deinterlacer
-from vsr.media.read.notes import cut_short
+from vsr.media.read.notes import UNREADABLE, UNREADABLE_REST, cut_short
 from vsr.media.read.reader import ReadRequest, ReadStats
 from vsr.media.read.storage import HostStorage, Storage
 from vsr.media.read.timestamps import frame_pts, has_packet_pts
@@ -35,9 +36,6 @@ __all__ = ["PyAVReader"]
 # Seconds to seek before the wanted frame, one try after the other: MPEG-TS, MPEG-PS and open GOPs
 # in MP4 land too late at first.
 _BACK_OFFS = (0, 1, 2, 5, 10, 30)
-
-# A demuxer that fails so often in a row will not recover.
-_MOST_FAILURES = 100
 
 
 class PyAVReader:
@@ -52,10 +50,12 @@ class PyAVReader:
     def __init__(self, request: ReadRequest) -> None:
         self._request = request
         self._stats = ReadStats(side_packets=dict.fromkeys(request.side_streams, 0))
+        self._damage = Damage(self._stats, request.trim)
         self._container: InputContainer | None = None
         self._at_work = threading.RLock()  # held while the iteration uses the container
         self._left = False
         self._skip: int | None = None  # up to this timestamp, what is not needed is left out
+        self._broken = False  # the file cannot be read to its end
         self._packets = 0  # video packets seen, discarded ones included
         self._missing = 0  # frames that packets promised and the decoder did not give
         self._last_end = Fraction(0)  # latest end of any packet seen, in seconds
@@ -176,6 +176,8 @@ class PyAVReader:
                     end = batcher.end * self._time_base
                     break
             yield from side.rest(end)
+            if side.broken and batcher.end is not None:
+                self._stats.warnings.append(UNREADABLE_REST)
 
     def _frames_from(self, start: int | None) -> Iterator[av.VideoFrame]:
         """Frames from ``start``, or some before it, to the end of the file."""
@@ -185,7 +187,7 @@ class PyAVReader:
             wanted = start - 1 if self._request.deinterlace else start
             joined = Continuity(self._open_container, self._stream.index).possible
             for seconds in (None,) if joined and not self._request.steady else _BACK_OFFS:
-                self._stats.corrupt_packets = self._stats.concealed_frames = 0
+                self._damage.begin(sought=True)
                 try:
                     self._go_to(wanted, seconds)
                 except av.error.FFmpegError:
@@ -197,6 +199,7 @@ class PyAVReader:
                     yield from frames
                     return
             self._skip = None
+            self._damage.begin(sought=False)
             self._open()
         yield from self._frames()
 
@@ -231,6 +234,7 @@ class PyAVReader:
             video_packet = cast("av.Packet[av.VideoStream]", packet)
             promised += frame_pts(video_packet) is not None
             self._packets += packet.size > 0
+            self._damage.promised(video_packet)
             frames = self._decode(video_packet, self._decoder)
             if frames is None:
                 refused += 1
@@ -258,7 +262,7 @@ class PyAVReader:
         container, stream, decoder = self._source("SLICE")
         with container:
             continuity = Continuity(container, stream.index)
-            packets = continuity.through(demuxed(container, [stream]))
+            packets = continuity.through(Insistent(container, [stream]))
             if continuity.possible:
                 packets = skip_to(packets, stream.index, last)
             else:
@@ -284,30 +288,28 @@ class PyAVReader:
         for stream in container.streams:
             if stream not in watched:
                 stream.discard = Discard.all
-        failures = 0
+        counted = 0
         continuity = Continuity(container, self._stream.index)
-        while True:
-            try:
-                packets = continuity.through(demuxed(container, watched))
-                if self._skip is not None:
-                    packets = skip_to(packets, self._stream.index, self._skip)
-                for packet in packets:
-                    self._stay()
-                    failures = 0
-                    if packet.size and packet.pts is not None:
-                        end = (packet.pts + (packet.duration or 0)) * packet.time_base
-                        self._last_end = max(self._last_end, end)
-                        if packet.stream_index == self._stream.index:
-                            self._video_end = max(self._video_end, end)
-                    self._stats.joins = continuity.joins
-                    self._stats.outliers = continuity.outliers.mended
-                    yield packet
-                return
-            except av.error.FFmpegError as error:
-                failures += 1
-                self._stats.corrupt_packets += 1
-                if failures >= _MOST_FAILURES:
-                    raise map_av_error(error, self._request.path, "read on", DecodeError) from error
+        source = Insistent(container, watched)
+        packets = continuity.through(source)
+        if self._skip is not None:
+            packets = skip_to(packets, self._stream.index, self._skip)
+        with av_errors(self._request.path, "read on", DecodeError):
+            for packet in packets:
+                self._stay()
+                self._stats.corrupt_packets += source.failures - counted
+                counted = source.failures
+                if packet.size and packet.pts is not None:
+                    end = (packet.pts + (packet.duration or 0)) * packet.time_base
+                    self._last_end = max(self._last_end, end)
+                    if packet.stream_index == self._stream.index:
+                        self._video_end = max(self._video_end, end)
+                self._stats.joins = continuity.joins
+                self._stats.outliers = continuity.outliers.mended
+                self._broken = source.broken is not None
+                yield packet
+            if source.broken and not self._packets:
+                raise source.broken
 
     def _decode(
         self,
@@ -319,21 +321,12 @@ class PyAVReader:
 
         Damage is counted inside the wanted part, and behind the timestamp ``after``.
         """
-        trim = self._request.trim
-
-        def counts(pts: int | None) -> bool:
-            return pts is None or (
-                (trim.start is None or pts >= trim.start)
-                and (trim.end is None or pts < trim.end)
-                and (after is None or pts > after)
-            )
-
         try:
             frames = decoder.decode(packet)
         except av.error.FFmpegError:
-            self._stats.corrupt_packets += counts(packet.pts)
+            self._damage.refused(packet.pts, after)
             return None
-        self._stats.concealed_frames += sum(f.is_corrupt and counts(f.pts) for f in frames)
+        self._damage.given(frames, after)
         return frames
 
     def _deinterlaced(
@@ -386,12 +379,16 @@ class PyAVReader:
                     remedy="Check with a player whether the file is whole.",
                 )
             raise InputError("the requested part holds no frame", where=path)
-        if batcher.end is None and self._request.trim.start is None:
+        if batcher.end is None:
             warnings.extend(self._warnings())
 
     def _warnings(self) -> Iterator[str]:
         """What the container announced and the file did not hold."""
         container, stream = self._open_container, self._stream
+        if self._broken:
+            yield UNREADABLE
+        if self._broken or self._request.trim.start is not None:
+            return
         # The two fields of an interlaced picture may be two packets.
         if self._missing and has_packet_pts(container) and not self._request.video.interlaced:
             yield f"{self._missing} video packets gave no frame."

@@ -67,6 +67,8 @@ class ReadStats:
         frames: frames given.
         corrupt_packets: packets that the demuxer or decoder refused.
         concealed_frames: frames given although the decoder flagged them as damaged.
+        run_in_damage: frames between where the reader sought to and the part's first one that are
+            damaged or missing: the part's may be predicted from them.
         invented_pts: frames without a timestamp, which got the previous frame's plus its step.
         moved_pts: frames whose timestamp was not after the previous one's, moved to one tick
             after it.
@@ -86,6 +88,7 @@ class ReadStats:
     frames: int = 0
     corrupt_packets: int = 0
     concealed_frames: int = 0
+    run_in_damage: int = 0
     invented_pts: int = 0
     moved_pts: int = 0
     largest_move: int = 0

@@ -17,15 +17,13 @@ from av.stream import Discard, Stream
 from vsr.media.av_errors import av_errors
 from vsr.media.demux.continuity import Continuity
 from vsr.media.demux.depth import demuxed
-from vsr.media.read.notes import cut_short, joined
+from vsr.media.demux.insistent import Insistent
+from vsr.media.read.notes import UNREADABLE, cut_short, joined
 from vsr.media.read.timestamps import DEEPEST_REORDER, frame_pts, has_packet_pts
 from vsr.media.source import open_source, video_stream
 from vsr.types import Trim
 
 __all__ = ["FrameScan", "first_is_interlaced", "scan_frames"]
-
-# A demuxer that fails so often in a row will not recover.
-_MOST_FAILURES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +60,7 @@ def scan_frames(path: str, video_index: int, trim: Trim) -> FrameScan:
         whole = scan.read(container, stream, continuity)
         problem = scan.problem(has_packet_pts(container), continuity)
         notes = list(joined(continuity.joins, continuity.outliers.mended))
-        if whole and not trim:
+        if whole and not trim and not scan.broken:
             notes += scan.shortfall(container, stream)
     return scan.part(problem, tuple(notes))
 
@@ -96,6 +94,7 @@ class _Scan:
         self._untimed = self._damaged = self._packets = 0
         self._inside = self._behind = 0
         self._video_end = self._last_end = Fraction(0)
+        self.broken = False  # the file cannot be read to its end
 
     def read(
         self, container: InputContainer, stream: av.VideoStream, continuity: Continuity
@@ -109,20 +108,15 @@ class _Scan:
         for other in container.streams:
             if other not in watched:
                 other.discard = Discard.all
-        failures = 0
-        while failures < _MOST_FAILURES:
-            try:
-                for packet in continuity.through(demuxed(container, watched)):
-                    failures = 0
-                    self._take(packet, packet.stream.index == stream.index)
-                    # Seeking may be misled by times that begin anew anywhere.
-                    if self._behind > DEEPEST_REORDER and not continuity.possible:
-                        return False
-                return True
-            except av.error.FFmpegError:
-                failures += 1
-                self._damaged += 1
-        return True
+        source = Insistent(container, watched)
+        for packet in continuity.through(source):
+            self._take(packet, packet.stream.index == stream.index)
+            # Seeking may be misled by times that begin anew anywhere.
+            if self._behind > DEEPEST_REORDER and not continuity.possible:
+                break
+        self._damaged += source.failures
+        self.broken = source.broken is not None
+        return self._behind <= DEEPEST_REORDER or continuity.possible
 
     def _take(self, packet: av.Packet[Stream], is_video: bool) -> None:
         if packet.size == 0:
@@ -176,6 +170,8 @@ class _Scan:
         high = len(times) if trim.end is None else bisect_left(times, trim.end)
         if trim.frames is not None:
             high = min(high, low + trim.frames)
+        if self.broken and high == len(times):
+            notes += (UNREADABLE,)
         return FrameScan(
             pts=times[low:high],
             keys=array("q", (pts for pts, key in found[low:high] if key)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import islice
 
 import av
 import av.error
@@ -14,11 +15,18 @@ from av.stream import Discard
 from vsr.errors import InputError
 from vsr.media.av_errors import av_errors
 from vsr.media.demux.continuity import Continuity
-from vsr.media.demux.depth import demuxed
+from vsr.media.demux.insistent import Insistent
 from vsr.media.source import open_source, video_stream
 from vsr.types import Trim
 
-__all__ = ["DEEPEST_REORDER", "frame_pts", "has_packet_pts", "shown_times", "snap_trim"]
+__all__ = [
+    "DEEPEST_REORDER",
+    "first_shown",
+    "frame_pts",
+    "has_packet_pts",
+    "shown_times",
+    "snap_trim",
+]
 
 #: No standard reorders frames further than this.
 DEEPEST_REORDER = 16
@@ -66,6 +74,8 @@ def snap_trim(
     start: Fraction | None = None,
     end: Fraction | None = None,
     frames: int | None = None,
+    *,
+    origin: Fraction | None = None,
 ) -> Trim:
     """The frames that a request in seconds means.
 
@@ -78,6 +88,8 @@ def snap_trim(
             wanted is the first one shown at that time or later. ``None``: the first of all.
         end: seconds after the first frame; frames shown at that time or later are not wanted.
         frames: no more frames than this.
+        origin: what ``start`` and ``end`` are counted from, in seconds on the file's own clock;
+            by default the time of its first frame.
 
     Returns:
         The part, with every bound a timestamp of an existing frame. ``end`` is ``None`` if the part
@@ -99,8 +111,9 @@ def snap_trim(
             if at < len(found) and found[at] == pts:
                 continue
             found.insert(at, pts)
-            low = 0 if start is None else bisect_left(found, found[0] + start / tick)
-            high = len(found) if end is None else bisect_left(found, found[0] + end / tick)
+            zero = found[0] if origin is None else origin / tick
+            low = 0 if start is None else bisect_left(found, zero + start / tick)
+            high = len(found) if end is None else bisect_left(found, zero + end / tick)
             if frames is not None:
                 high = min(high, low + frames)
             # Frames that are shown before this one may still come, but not from further away.
@@ -122,13 +135,8 @@ def snap_trim(
     )
 
 
-def shown_times(path: str, video_index: int) -> tuple[tuple[int, ...], Fraction]:
-    """When each frame of a stream is shown.
-
-    The whole file is scanned without decoding; AVI has to be decoded.
-
-    Returns:
-        The timestamps in ascending order, each once, and the seconds per tick.
+def first_shown(path: str, video_index: int) -> Fraction:
+    """When the first frame of a stream is shown, in seconds; read off its first packets.
 
     Raises:
         InputError: no frame has a timestamp, or the file cannot be read.
@@ -136,10 +144,37 @@ def shown_times(path: str, video_index: int) -> tuple[tuple[int, ...], Fraction]
     with open_source(path) as container, av_errors(path, "scan the file"):
         stream = video_stream(container, video_index)
         tick = stream.time_base or Fraction(1, av.time_base)
-        found = sorted(set(_timestamps(container, stream)))
+        found = list(islice(_timestamps(container, stream), DEEPEST_REORDER + 1))
     if not found:
         raise InputError("no frame of the video has a timestamp", where=path)
-    return tuple(found), tick
+    return min(found) * tick
+
+
+def shown_times(
+    path: str, video_index: int, *, once: bool = True
+) -> tuple[tuple[int, ...], Fraction]:
+    """When each frame of a stream is shown.
+
+    The whole file is scanned without decoding; AVI has to be decoded.
+
+    Args:
+        path: the file.
+        video_index: the video stream.
+        once: give a timestamp that several frames share only once.
+
+    Returns:
+        The timestamps in ascending order, and the seconds per tick.
+
+    Raises:
+        InputError: no frame has a timestamp, or the file cannot be read.
+    """
+    with open_source(path) as container, av_errors(path, "scan the file"):
+        stream = video_stream(container, video_index)
+        tick = stream.time_base or Fraction(1, av.time_base)
+        found = sorted(_timestamps(container, stream))
+    if not found:
+        raise InputError("no frame of the video has a timestamp", where=path)
+    return tuple(dict.fromkeys(found) if once else found), tick
 
 
 def _timestamps(container: InputContainer, stream: av.VideoStream) -> Iterator[int]:
@@ -148,7 +183,7 @@ def _timestamps(container: InputContainer, stream: av.VideoStream) -> Iterator[i
         if other.index != stream.index:
             other.discard = Discard.all
     decoded = not has_packet_pts(container)
-    packets = Continuity(container, stream.index).through(demuxed(container, [stream]))
+    packets = Continuity(container, stream.index).through(Insistent(container, [stream]))
     for packet in packets:
         if not decoded:
             pts = frame_pts(packet)

@@ -29,6 +29,8 @@ __all__ = ["AudioLane"]
 _RATES = {"libopus": 80_000, "aac": 112_000}
 _COMMON_RATE = 48_000
 _FLOATS = ("flt", "dbl")
+# Samples that the resampler gives at a time.
+_BLOCK = 1024
 # FFmpeg's resampler leaves times that are less wrong than this as they are (min_hard_comp).
 _JITTER = Fraction(1, 10)
 
@@ -140,7 +142,10 @@ class AudioLane:
                 frame.pts = round(self._end / tick)
         elif pts < 0:
             options["first_pts"] = "0"  # cut what lies before time zero
-        return AudioResampler(context.format, context.layout, context.sample_rate, options=options)
+        # With a size of its frames, as PyAV's would hand on what needs no conversion, gaps and all.
+        return AudioResampler(
+            context.format, context.layout, context.sample_rate, _BLOCK, options=options
+        )
 
     def _drain(self) -> Iterator[Packet[Any]]:
         if self._resampler is not None:

@@ -1,17 +1,22 @@
-"""Everything but the pictures: the source's other streams, chapters, tags and attachments."""
+"""The source's other streams on their way into the result, copied."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil
 from typing import Any, Protocol, cast
 
-from av.container import InputContainer, OutputContainer
+from av.container import OutputContainer
 from av.packet import Packet
-from av.stream import AttachmentStream, Disposition, Stream
+from av.stream import Stream
 
 from vsr.errors import OutputError
+from vsr.media.write.copied.check import HeaderCheck, header_check
+from vsr.media.write.copied.clock import SampleClock
+from vsr.media.write.copied.packets import without_settings
+from vsr.media.write.copied.uncompressed import Uncompressed, is_uncompressed
 from vsr.media.write.tags import describe_stream
 from vsr.media.write.template import AUDIO_IDS, audio_template, dvd_subtitle_template
 from vsr.types import (
@@ -27,33 +32,33 @@ __all__ = [
     "CopyLane",
     "Lane",
     "Tally",
-    "add_attachment",
     "add_copy",
-    "add_cover",
-    "cover_packet",
     "is_pause",
-    "preview",
     "shift_ticks",
 ]
 
 #: Decoders need at most this many frames of reordering (H.264, H.265).
 _DEEPEST_REORDER = 16
-_PREVIEW_PACKETS = 500
+# Ticks that a packet of MP4 and MOV can last.
+_LONGEST = (1 << 31) - 1
+# Seconds that pictures of a DVD's subtitles are shown that do not say so.
+_SHOWN = 5
 # Lines of a DVD's pictures, or half of them -> the picture that its subtitles are placed in.
 _DVD_CANVAS = {576: (720, 576), 288: (720, 576), 480: (720, 480), 240: (720, 480)}
-_MIME_TYPES = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
 
 
 @dataclass(slots=True)
 class Tally:
     """What went into one stream of the result: packets, bytes, and the first one's time in s.
 
-    ``refused``: packets of the source's stream that could not be decoded.
+    ``last``: the latest packet's time in s, and its bytes. ``refused``: packets of the source's
+    stream that could not be decoded, or not be written.
     """
 
     packets: int = 0
     bytes: int = 0
     first: Fraction | None = None
+    last: tuple[Fraction, int] | None = None
     refused: int = 0
 
     def add(self, packet: Packet[Any]) -> None:
@@ -64,8 +69,10 @@ class Tally:
         """
         if packet.size == 0:
             return
-        if self.packets == 0 and packet.pts is not None:
-            self.first = packet.pts * packet.time_base
+        if packet.pts is not None:
+            time = packet.pts * packet.time_base
+            self.first = time if self.packets == 0 else self.first
+            self.last = max(self.last or (time, packet.size), (time, packet.size))
         self.packets += 1
         self.bytes += packet.size
 
@@ -105,15 +112,18 @@ class CopyLane:
     """Packets as they are, with times moved by the plan's shift.
 
     A missing decoding time becomes the presentation time (pictures: something before it); one
-    that does not come after its predecessor's is moved to one tick after it, as muxers demand.
+    that does not come after its predecessor's is moved to one tick after it (of sound in MP4 and
+    MOV: one sample), as muxers demand. Uncompressed sound there gets silence where it has gaps.
 
     Args:
         stream: of the result.
         action: of the plan.
         shift: seconds added to every time.
-        strict: equal decoding times are moved apart as well.
+        strict: the container is MP4 or MOV: equal decoding times are moved apart as well, and
+            every packet must last some time.
         earliest: seconds before which the container can hold nothing (``None``: no limit);
             packets that would lie there are left out and counted.
+        check: tells which packets the muxer would refuse; they are left out and counted.
     """
 
     def __init__(
@@ -124,26 +134,45 @@ class CopyLane:
         *,
         strict: bool,
         earliest: Fraction | None,
+        check: HeaderCheck | None = None,
     ) -> None:
         self.stream = stream
         self.action = action
         self.tally = Tally()
         self._shift = shift
-        self._step = 1 if strict else 0
+        self._strict = strict
         self._earliest = earliest
-        self._clock = _SampleClock(stream) if strict and action.stream.kind == "audio" else None
+        self._check = check
+        sound = strict and action.stream.kind == "audio"
+        self._clock = SampleClock(stream) if sound else None
+        counted = sound and is_uncompressed(action.codec)
+        self._uncompressed = Uncompressed(stream, action.codec) if counted else None
+        context: Any = stream.codec_context
+        # What sound in MP4 and MOV is counted in, and what is in a packet, in seconds.
+        self._sample = Fraction(1, context.sample_rate or 1) if sound else Fraction(0)
+        self._length = context.frame_size * self._sample if sound else Fraction(0)
+        self._settings: bytes | None = context.extradata if context is not None else None
         self._last: int | None = None
         self._moved = 0
         self._early = 0
+        self._changes = 0
 
     def take(self, packet: Packet[Any]) -> Iterator[Packet[Any]]:
-        """The packet itself, or nothing if it is empty (a flush, a pause) or lies too early."""
+        """The packet itself, or nothing if it is empty (a flush, a pause) or lies too early.
+
+        Uncompressed sound may wait for the next packet, and comes with silence.
+        """
         if packet.size == 0:
             return
         if self.action.codec == "mov_text" and is_pause(packet, "subtitle"):
             # The muxer makes one wherever a text ends; the source's would lie there as well,
             # with no time left to last.
             return
+        if self._check is not None and self._check.refuses(packet):
+            self.tally.refused += 1
+            return
+        if not self._strict:
+            packet = self._without_settings(packet)
         shift = shift_ticks(self._shift, packet.time_base)
         pts, dts = self._times(packet)
         pts, dts = pts + shift, dts + shift
@@ -156,25 +185,24 @@ class CopyLane:
         if self._earliest is not None and pts * packet.time_base < self._earliest:
             self._early += 1
             return
-        if self._last is not None and dts < self._last + self._step:
-            dts = self._last + self._step
-            pts = max(pts, dts)
-            self._moved += 1
-        self._last = dts
-        packet.pts, packet.dts = pts, dts
+        since = self._put_in_order(packet, pts, dts)
         packet.stream = self.stream
+        if self._strict and not 0 < (packet.duration or 0) <= _LONGEST:
+            packet.duration = self._lasting(packet.time_base, since)
         if self._clock is not None:
             self._clock.refine(packet)
-        if not is_pause(packet, self.action.stream.kind):
-            self.tally.add(packet)
-        yield packet
+        if self._uncompressed is not None:
+            yield from map(self._counted, self._uncompressed.take(packet))
+        else:
+            yield self._counted(packet)
 
-    def flush(self) -> Iterable[Packet[Any]]:
-        """Nothing is held back."""
-        return ()
+    def flush(self) -> Iterator[Packet[Any]]:
+        """Uncompressed sound that waited for a next packet."""
+        if self._uncompressed is not None:
+            yield from map(self._counted, self._uncompressed.flush())
 
     def warnings(self) -> Iterator[str]:
-        """Packets moved or left out."""
+        """Packets moved, left out or added."""
         name = f"{self.action.stream.kind} stream {self.action.stream.index}"
         if self._moved:
             yield f"{self._moved} packets of {name} had times out of order and were moved."
@@ -183,6 +211,60 @@ class CopyLane:
                 f"{self._early} packets of {name} lie before time zero, where this container "
                 "can hold nothing, and were left out."
             )
+        if self.tally.refused:
+            yield (
+                f"{self.tally.refused} packets of {name} are so damaged that this container "
+                "cannot hold them, and were left out."
+            )
+        if self._changes:
+            yield (
+                f"The decoder settings of {name} change ({self._changes} times), which this "
+                "container cannot hold; what comes after may not play as it should."
+            )
+        if self._uncompressed is not None:
+            yield from self._uncompressed.warnings(name.capitalize())
+
+    def _put_in_order(self, packet: Packet[Any], pts: int, dts: int) -> int:
+        """Give ``packet`` its times; returns how many ticks it comes after the one before."""
+        step = max(1, ceil(self._sample / packet.time_base)) if self._strict else 0
+        since = 0 if self._last is None else dts - self._last
+        if self._last is not None and since < step:
+            self._moved += 1
+            if self._uncompressed is None:  # which is counted anyway
+                dts, since = self._last + step, step
+                pts = max(pts, dts)
+        self._last = dts
+        packet.pts, packet.dts = pts, dts
+        return since
+
+    def _counted(self, packet: Packet[Any]) -> Packet[Any]:
+        if not is_pause(packet, self.action.stream.kind):
+            self.tally.add(packet)
+        return packet
+
+    def _without_settings(self, packet: Packet[Any]) -> Packet[Any]:
+        """``packet`` without what FFmpeg's Matroska muxer would write over the header with.
+
+        New settings that are longer than the old ones would go over the tracks that follow.
+        """
+        if not self._settings:
+            return packet  # the muxer has none yet
+        packet, new = without_settings(packet)
+        if new is not None and new != self._settings:
+            self._settings = new
+            self._changes += 1
+        return packet
+
+    def _lasting(self, time_base: Fraction, since: int) -> int:
+        """How many ticks a packet of MP4 and MOV lasts that does not say so.
+
+        The muxer leaves out a last one that lasts no time. ``since``: ticks since the one before.
+        """
+        if self.action.codec == "dvd_subtitle":
+            return ceil(_SHOWN / time_base)
+        if not self._length and self.action.stream.kind == "audio":
+            return min(max(1, since), _LONGEST)
+        return max(1, ceil(max(self._length, self._sample) / time_base))
 
     def _times(self, packet: Packet[Any]) -> tuple[int, int]:
         pts, dts = packet.pts, packet.dts
@@ -199,35 +281,6 @@ class CopyLane:
             lead = _DEEPEST_REORDER * max(packet.duration or 0, 1)
             dts = pts - lead if follows is None else min(pts, follows)
         return pts, pts if dts is None else dts
-
-
-class _SampleClock:
-    """Times counted in samples, for sound whose own were rounded to something coarser.
-
-    Matroska rounds to milliseconds. Written as they are, packets in an MP4 would last now a little
-    longer, now a little shorter than the samples in them. So they are counted, for as long as the
-    count stays within one tick of the time the packet has. FFmpeg's command line does the same.
-    """
-
-    def __init__(self, stream: Stream) -> None:
-        context: Any = stream.codec_context
-        self._tick = Fraction(1, context.sample_rate or 1)
-        self._samples: int = context.frame_size
-        self._next: int | None = None
-
-    def refine(self, packet: Packet[Any]) -> None:
-        """Give ``packet`` a time in samples, where its own is coarser."""
-        coarse = packet.time_base
-        if not self._samples or coarse <= self._tick or packet.pts != packet.dts:
-            return
-        time = (packet.pts or 0) * coarse
-        at = round(time / self._tick)
-        if self._next is not None and abs(self._next * self._tick - time) <= coarse:
-            at = self._next
-        self._next = at + self._samples
-        packet.time_base = self._tick
-        packet.pts = packet.dts = at
-        packet.duration = self._samples
 
 
 def is_pause(packet: Packet[Any], kind: str) -> bool:
@@ -282,9 +335,10 @@ def add_copy(
         # The MP4 family insists on knowing which channel is which.
         context.layout = PCM_PLACES.get(context.layout.nb_channels, context.layout)
     describe_stream(stream, action.stream)
-    return CopyLane(
-        stream, action, plan.time_shift, strict=container.time_base is None, earliest=earliest
-    )
+    strict = container.time_base is None
+    sound = action.stream.kind == "audio"
+    check = header_check(source, action.codec, quicktime=strict) if sound else None
+    return CopyLane(stream, action, plan.time_shift, strict=strict, earliest=earliest, check=check)
 
 
 def _delayed(
@@ -317,59 +371,3 @@ def _with_canvas(output: OutputContainer, source: Stream, video: VideoStreamInfo
     width, height = _DVD_CANVAS.get(video.height, (video.width, video.height))
     with dvd_subtitle_template(known + f"size: {width}x{height}\n".encode()) as template:
         return output.add_stream_from_template(template, opaque=True)
-
-
-def preview(
-    source: InputContainer, covers: Sequence[int], sounds: Sequence[int]
-) -> tuple[dict[int, bytes], dict[int, Fraction]]:
-    """Pictures of the cover streams, and when the sound streams begin, in seconds.
-
-    Reads the first packets of ``source`` only; a stream that is not among them is left out.
-    """
-    pictures: dict[int, bytes] = {}
-    begins: dict[int, Fraction] = {}
-    wanted = {*covers, *sounds}
-    if not wanted:
-        return pictures, begins
-    for count, packet in enumerate(source.demux()):
-        index = packet.stream_index
-        if packet.size and index in covers:
-            pictures.setdefault(index, bytes(packet))
-        elif packet.size and index in sounds and packet.pts is not None:
-            begins.setdefault(index, packet.pts * packet.time_base)
-        if count > _PREVIEW_PACKETS or wanted <= pictures.keys() | begins.keys():
-            break
-    return pictures, begins
-
-
-def add_cover(output: OutputContainer, source: Stream, action: StreamAction) -> Stream:
-    """A stream for cover art (``copy``); its one packet is written after the header."""
-    stream = output.add_stream_from_template(source, opaque=True)
-    describe_stream(stream, action.stream)
-    stream.disposition = Disposition.attached_pic
-    return stream
-
-
-def cover_packet(stream: Stream, picture: bytes) -> Packet[Any]:
-    """The packet of a stream made by :func:`add_cover`."""
-    packet: Packet[Any] = Packet(picture)
-    packet.stream = stream
-    packet.time_base = Fraction(1, 1000)
-    packet.pts = packet.dts = 0
-    packet.is_keyframe = True
-    return packet
-
-
-def add_attachment(
-    output: OutputContainer, source: Stream, action: StreamAction, picture: bytes
-) -> None:
-    """Attach a file: a font of the source as it is, or cover art with a name players know."""
-    tags = dict(action.stream.metadata)
-    if isinstance(source, AttachmentStream):
-        name, mime, data = f"attachment{source.index}", "application/octet-stream", source.data
-    else:
-        ending, mime = _MIME_TYPES.get(action.stream.codec, (action.stream.codec, "image/*"))
-        name, data = f"cover.{ending}", picture
-    name, mime = tags.pop("filename", name), tags.pop("mimetype", mime)
-    attached = output.add_attachment(name, mime, data)
-    attached.metadata.update(tags)

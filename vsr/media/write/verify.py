@@ -19,8 +19,9 @@ from av.video.frame import VideoFrame
 from vsr.errors import VerifyError
 from vsr.media.av_errors import av_errors
 from vsr.media.source import ffmpeg_name
+from vsr.media.write.copied.uncompressed import is_uncompressed, sample_bytes
 from vsr.media.write.mp4.left_out import places
-from vsr.media.write.remux import Lane, is_pause
+from vsr.media.write.remux import Lane, Tally, is_pause
 from vsr.types import Plan
 
 __all__ = ["verify"]
@@ -29,6 +30,8 @@ __all__ = ["verify"]
 _SAME_SHAPE = Fraction(1, 5000)
 # MP4 has one type for all layers of MPEG audio; which one it is, every packet says.
 _LAYERS = {"mp1": "mp3", "mp2": "mp3"}
+# Seconds by which the end of sound may differ: readers cut and round the last packets.
+_SAME_END = Fraction(1, 10)
 
 
 @dataclass(slots=True)
@@ -36,8 +39,7 @@ class _Found:
     """What the file has of one stream."""
 
     times: array[int] = field(default_factory=lambda: array("q"))
-    packets: int = 0
-    bytes: int = 0
+    tally: Tally = field(default_factory=Tally)
 
 
 def verify(
@@ -52,8 +54,8 @@ def verify(
 
     Every frame has its packet with the right presentation time (to half a tick of the file's
     time base), every other stream has all its packets (one that got none may be missing), copied
-    sound is still what it was, there is no stream that nobody wrote, the first and last frame
-    decode at the right size, and pixels have the plan's shape.
+    sound is still what it was, all sound ends when it should, there is no stream that nobody wrote,
+    the first and last frame decode at the right size, and pixels have the plan's shape.
 
     Args:
         path: the file.
@@ -89,7 +91,7 @@ def verify(
             shown = found[at].times
             _compare_times(shown, stream, times, time_base, where)
             for lane, index in placed:
-                _compare_lane(found[index], lane, where)
+                _compare_lane(found[index].tally, lane, where)
         with av.open(name) as container:
             size = (plan.width, plan.height)
             first = _decode_ends(container, at, size, shown, where)
@@ -187,8 +189,7 @@ def _demux(container: InputContainer, video: Stream) -> dict[int, _Found]:
         entry = found.setdefault(packet.stream_index, _Found())
         if packet.size == 0 or is_pause(packet, packet.stream.type):
             continue
-        entry.packets += 1
-        entry.bytes += packet.size
+        entry.tally.add(packet)
         if packet.stream_index == video.index and not packet.is_discard:
             entry.times.append(packet.pts if packet.pts is not None else -1)
     ordered = found[video.index]
@@ -226,10 +227,11 @@ def _compare_times(
             )
 
 
-def _compare_lane(found: _Found, lane: Lane, where: str) -> None:
-    name, tally = _name(lane), lane.tally
-    if lane.action.codec.startswith(("pcm_", "adpcm_")):
-        # Uncompressed sound has no packets of its own: every container cuts it differently.
+def _compare_lane(found: Tally, lane: Lane, where: str) -> None:
+    name, tally, codec = _name(lane), lane.tally, lane.action.codec
+    if codec.startswith(("pcm_", "adpcm_")) or codec == "hdmv_pgs_subtitle":
+        # Uncompressed sound has no packets of its own: every container cuts it differently. What
+        # a Blu-ray has in several is one picture, and one packet in Matroska.
         if found.bytes != tally.bytes:
             raise VerifyError(
                 f"{name} has {found.bytes} bytes instead of {tally.bytes}", where=where
@@ -237,6 +239,29 @@ def _compare_lane(found: _Found, lane: Lane, where: str) -> None:
     elif found.packets != tally.packets:
         raise VerifyError(
             f"{name} has {found.packets} packets instead of {tally.packets}", where=where
+        )
+    # Of other ADPCM, packets are cut anew and how long they last is the decoder's business.
+    if lane.action.stream.kind == "audio" and (
+        is_uncompressed(codec) or not codec.startswith("adpcm_")
+    ):
+        _compare_end(found, lane, where)
+
+
+def _compare_end(found: Tally, lane: Lane, where: str) -> None:
+    ends = []
+    for tally in (found, lane.tally):
+        if tally.last is None:
+            return
+        end, size = tally.last
+        if is_uncompressed(lane.action.codec):
+            context: Any = lane.stream.codec_context
+            frame = sample_bytes(lane.action.codec) * context.layout.nb_channels
+            end += size / frame / context.sample_rate
+        ends.append(end)
+    have, want = ends
+    if abs(have - want) > _SAME_END:
+        raise VerifyError(
+            f"{_name(lane)} ends at {float(have):.3f} s instead of {float(want):.3f} s", where=where
         )
 
 

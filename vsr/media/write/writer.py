@@ -23,18 +23,12 @@ from vsr.media.containers import CONTAINERS
 from vsr.media.source import ffmpeg_name, open_source
 from vsr.media.write.atomic import AtomicFile
 from vsr.media.write.audio import AudioLane
+from vsr.media.write.copied.whole import add_attachment, add_cover, cover_packet, preview
 from vsr.media.write.encoder import VideoEncoder, encoder_tick
 from vsr.media.write.mp4.left_out import find_left_out
 from vsr.media.write.mp4.texts import place_texts, text_places, turn_off_texts
 from vsr.media.write.pixel_shape import reserve_shape, write_shapes
-from vsr.media.write.remux import (
-    Lane,
-    add_attachment,
-    add_copy,
-    add_cover,
-    cover_packet,
-    preview,
-)
+from vsr.media.write.remux import Lane, add_copy
 from vsr.media.write.subtitles import SubtitleLane
 from vsr.media.write.tags import chapters, describe_stream, file_metadata
 from vsr.media.write.verify import verify
@@ -59,8 +53,9 @@ __all__ = ["WriteResult", "Writer"]
 _MAX_MOVIE_TIMESCALE = 1_000_000
 # Where sound and picture have no common one: exact for the picture, to 20 us for the sound.
 _FINE_MOVIE_TIMESCALE = 50_000
-# Codecs whose bitstream does not say what its colours are, by row of the table.
-_UNTAGGED_CODECS = {"ffv1"}
+# Codecs of whose colours FFmpeg's muxer knows nothing, by row of the table: FFV1's bitstream does
+# not say what they are, and editors read ProRes's from the container.
+_UNTAGGED_CODECS = {"ffv1", "prores"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""What copied packets need so that a container can hold them."""
