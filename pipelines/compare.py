@@ -95,9 +95,9 @@ def compare(
 
     Args:
         paths: two files or more.
-        page: path of the HTML page; by default ``<stem>_compare.html`` beside the first file,
-            unless there is a strip.
-        still: path of a PNG file with a row for each frame and a column for each file.
+        page: path of the HTML page, ``.html`` or ``.htm``; by default ``<stem>_compare.html``
+            beside the first file, unless there is a strip.
+        still: path of a ``.png`` file with a row for each frame and a column for each file.
         at: seconds from the first frame; the frames that are on the screen then.
         frames: how many frames, evenly spaced, where ``at`` is empty: by default 8, or 1 if there
             is only a strip.
@@ -108,7 +108,8 @@ def compare(
         overwrite: replace results that are already there.
 
     Raises:
-        UsageError: fewer than two files, frames by time and by number, or a crop that lies outside.
+        UsageError: fewer than two files, frames by time and by number, a crop that lies outside, or
+            a result whose name has the ending of another kind of file.
         InputError: a file cannot be read, pictures have different shapes, or a frame has no
             partner at its time.
         OutputError: a result cannot be written, is already there, or is one of the files.
@@ -118,6 +119,7 @@ def compare(
         raise UsageError("there is nothing to compare with", remedy="Name two files or more.")
     if at and frames is not None:
         raise UsageError("frames are chosen by time or by number, not by both")
+    _check_endings(page, still)
     if still is not None and labels:
         need_labels()
     if page is None and still is None:
@@ -151,6 +153,21 @@ def compare(
             strip = make_strip(pictures, columns, names, zoom=zoom)
             save(temporary[-1], encode_png(strip))
     return done
+
+
+def _check_endings(page: str | None, still: str | None) -> None:
+    if page is not None and Path(page).suffix.lower() not in (".html", ".htm"):
+        raise UsageError(
+            "the page is HTML: its name ends with .html",
+            where=page,
+            remedy="For a picture, name a .png file with --still (still=).",
+        )
+    if still is not None and Path(still).suffix.lower() != ".png":
+        raise UsageError(
+            "the strip is a PNG picture: its name ends with .png",
+            where=still,
+            remedy="For a page, name a .html file with -o (page=).",
+        )
 
 
 def _choose(line: Timeline, at: Sequence[Fraction], frames: int) -> tuple[int, ...]:
@@ -232,6 +249,11 @@ def _notes(
             f"Of pictures of {size[0]}x{size[1]}, {width}x{height} are shown, from ({x}, {y}) on."
         )
     for file in files:
+        if file.hidden:
+            notes.append(
+                f"Frames of {file.facts.name} that are shown at the time of another one, and so "
+                f"neither counted nor compared: {file.hidden}."
+            )
         sar = file.video.sar
         if sar != 1:
             notes.append(

@@ -27,7 +27,7 @@ class FileFacts:
         name: how page and strip call it; unique.
         codec: FFmpeg's name.
         width, height: as shown, after turning it by the display matrix.
-        frames: how many there are.
+        frames: how many there are at different times.
         duration: seconds; of the video stream, or else of the file, or from the first frame to
             the last.
         size: bytes.
@@ -47,12 +47,16 @@ class FileFacts:
 
 @dataclass(frozen=True, slots=True)
 class ComparedFile:
-    """A file, its video stream, when its frames are shown, and what is told about it."""
+    """A file, its video stream, when its frames are shown, and what is told about it.
+
+    ``hidden``: frames that share their timestamp with another one before them.
+    """
 
     info: MediaInfo
     video: VideoStreamInfo
     line: Timeline
     facts: FileFacts
+    hidden: int = 0
 
 
 def open_files(paths: Sequence[str]) -> list[ComparedFile]:
@@ -67,8 +71,11 @@ def open_files(paths: Sequence[str]) -> list[ComparedFile]:
     for path, name in zip(paths, names, strict=True):
         info = probe(path)
         video = select_video(info, None)
-        line = Timeline(path, *shown_times(path, video.index))
-        files.append(ComparedFile(info, video, line, _facts(name, info, video, line)))
+        times, tick = shown_times(path, video.index, once=False)
+        line = Timeline(path, tuple(dict.fromkeys(times)), tick)
+        # The two fields of an interlaced picture may be two packets.
+        hidden = 0 if video.interlaced else len(times) - len(line.pts)
+        files.append(ComparedFile(info, video, line, _facts(name, info, video, line), hidden))
     first = files[0].facts
     for file in files[1:]:
         other = file.facts

@@ -74,7 +74,7 @@ def predict(plan: Plan, seconds: float = 2.0) -> Prediction:
     batches, decode = _decode(plan, seconds)
     crop, infer = _infer(plan, batches[0], seconds)
     resting = resident_memory()  # what the probe's encoder takes may stay after it
-    encode, frame_bytes = _encode(plan, batches, seconds)
+    encode, sizes = _encode(plan, batches, seconds)
     # On a CPU the stages share the same cores; on a GPU they overlap.
     cost = decode + infer + encode if plan.device == "cpu" else max(decode, infer, encode)
     shot = sum(len(batch) for batch in batches)
@@ -82,7 +82,9 @@ def predict(plan: Plan, seconds: float = 2.0) -> Prediction:
         frames=frames,
         fps=1 / cost,
         seconds=None if frames is None else frames * cost,
-        bytes=None if frames is None else round(frames * frame_bytes) + _side_bytes(plan, frames),
+        bytes=None
+        if frames is None
+        else _picture_bytes(frames, plan.encode.gop, *sizes) + _side_bytes(plan, frames),
         memory=resting + _memory(plan),
         how=f"the network timed on {crop[0]}x{crop[1]} of the first frame, decoder and encoder on "
         f"the first {shot} frames, enlarged by bicubic",
@@ -142,8 +144,10 @@ def _time_colour(plan: Plan, batch: FrameBatch) -> float:
     return time.perf_counter() - begun
 
 
-def _encode(plan: Plan, batches: Sequence[FrameBatch], seconds: float) -> tuple[float, float]:
-    """Seconds and bytes per frame of the planned encoder."""
+def _encode(
+    plan: Plan, batches: Sequence[FrameBatch], seconds: float
+) -> tuple[float, tuple[float, float]]:
+    """Seconds per frame of the planned encoder, and bytes of a key frame and of another."""
     enlarge = Upscaler(plan.model.scale, "bicubic", device=plan.device)
     with tempfile.TemporaryDirectory(prefix="vsr-predict-") as folder:
         destination = Path(folder) / f"probe{Path(plan.destination).suffix}"
@@ -172,9 +176,14 @@ def _encode(plan: Plan, batches: Sequence[FrameBatch], seconds: float) -> tuple[
         sizes = list(_packet_sizes(destination))
     key = max((size for size, is_key in sizes if is_key), default=0)
     others = [size for size, is_key in sizes if not is_key]
-    # A short clip has far more key frames than a long one.
     between = sum(others) / len(others) if others else key
-    return taken / count, (key + between * (plan.encode.gop - 1)) / plan.encode.gop
+    return taken / count, (key, between)
+
+
+def _picture_bytes(frames: int, gop: int, key: float, between: float) -> int:
+    """Bytes of all pictures; segments are whole groups, and so need no further key frames."""
+    keys = -(-frames // max(1, gop))
+    return round(keys * key + (frames - keys) * between)
 
 
 def _packet_sizes(path: Path) -> Iterator[tuple[int, bool]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 
 from vsr.media.read.choose import check_reader, choose_reader
 from vsr.media.read.reader import ReadRequest
@@ -28,18 +29,27 @@ def read_request(plan: Plan) -> ReadRequest:
 
 
 def expected_frames(plan: Plan) -> int | None:
-    """How many frames the run will give, as far as the container says."""
+    """How many frames the run will give, as far as the container says.
+
+    A part is reckoned by the average rate: to its end, or to that of the stream or, where the
+    container tells neither that nor the number of frames, of the file.
+    """
     video, trim = plan.video, plan.trim
     total = video.frames
     if trim.start is not None or trim.end is not None:
-        rate = video.average_rate
-        first = trim.start if trim.start is not None else (video.start or 0)
-        last = trim.end
+        begin, tick, rate = video.start or 0, video.time_base, video.average_rate
+        first = begin if trim.start is None else trim.start
+        last: int | Fraction | None = trim.end
         if last is None and video.duration is not None:
-            last = (video.start or 0) + video.duration
-        total = None
-        if rate is not None and last is not None:
-            total = max(1, round((last - first) * video.time_base * rate))
+            last = begin + video.duration
+        elif last is None and total is None and plan.info.duration is not None:
+            last = begin + plan.info.duration / tick
+        if rate is None:
+            total = None
+        elif last is not None:
+            total = max(1, round((last - first) * tick * rate))
+        elif total is not None:
+            total = max(1, total - round((first - begin) * tick * rate))
     if trim.frames is not None:
         total = trim.frames if total is None else min(total, trim.frames)
     return total

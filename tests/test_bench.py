@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from pipelines.bench.clip import make_clip
 from pipelines.bench.run import run_bench
 from pipelines.bench.timing import Timing, in_turn, ratio
+from vsr.cli.entry import run
 from vsr.errors import UsageError
 from vsr.media.probe import probe
 
@@ -37,3 +39,19 @@ def test_clip_has_pictures_and_sound(tmp_path: Path) -> None:
 def test_sizes_that_cannot_be_made(size: tuple[int, int]) -> None:
     with pytest.raises(UsageError, match="cannot be made"):
         run_bench("", size=size)
+
+
+def test_a_result_is_replaced_only_if_that_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pipelines.bench.run.run_bench", lambda *_, **__: {"fps": 1})
+    monkeypatch.setattr("pipelines.bench.run.bench_text", lambda _: "fast")
+    result = tmp_path / "here.json"
+    assert run(["bench", "-o", str(result)]) == 0
+    assert json.loads(result.read_text()) == {"fps": 1}
+    result.write_text("old")
+    assert run(["bench", "-o", str(result)]) == 4
+    assert "(-y" in capsys.readouterr().err
+    assert result.read_text() == "old"
+    assert run(["bench", "-o", str(result), "-y"]) == 0
+    assert json.loads(result.read_text()) == {"fps": 1}

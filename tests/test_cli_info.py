@@ -150,6 +150,29 @@ def test_info(tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch)
     assert len(found["chapters"]) == 2
 
 
+def test_tags_and_names_do_not_command_the_terminal(tmp_path: Path, capsys: Captured) -> None:
+    """Colours, titles of windows, and what moves the cursor, as strangers may write them."""
+    evil = "\x1b[31mred\x1b]0;owned\x07\x9b2J\x08"
+    path = tmp_path / f"{evil}.mkv"
+    chapters = [(Fraction(0), Fraction(1, 25), evil)]
+    make_clip(
+        path, frames=3, metadata={"title": f"{evil}\n2nd", "comment": evil}, chapters=chapters
+    )
+    for command in (["info", str(path)], ["plan", str(path), "--model", "bicubic"]):
+        assert run(command) == 0
+        out, err = capsys.readouterr()
+        assert set(out + err) & {*map(chr, range(32)), *map(chr, range(127, 160))} == {"\n"}
+        assert "?]0;owned??2J?.mkv" in out
+        if command[0] == "info":
+            assert "?[31mred?]0;owned??2J? 2nd" in out
+            assert out.count("?[31mred") == 3
+    assert run(["info", str(path.with_suffix(".mp4"))]) == 3
+    assert "\x1b" not in capsys.readouterr().err
+    bold = "\x1b[1mhead\x1b[0m  "
+    assert hang(bold, f"a{evil}", size=6) == [f"{bold}a?[31mred?]0;owned??2J?"]
+    assert table([(evil, "b")]) == ["  ?[31mred?]0;owned??2J?  b"]
+
+
 def test_info_of_what_is_no_video(tmp_path: Path, capsys: Captured) -> None:
     for path in (tmp_path / "missing.mp4", tmp_path):
         assert run(["info", str(path)]) == 3

@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -178,7 +179,9 @@ def test_command_prints_what_it_wrote(
         (["--crop", "60,0,8,8"], "does not lie inside the picture"),
         (["--at", "7"], "there is no frame at 7 s: the last one is shown at 0.440 s"),
         (["--at", "0", "--frames", "2"], "by time or by number"),
-        (["-o", "same.html", "--still", "same.html"], "cannot be the same file"),
+        (["-o", "strip.png"], "name a .png file with --still"),
+        (["-o", "film.mp4", "-y"], "the page is HTML: its name ends with .html"),
+        (["--still", "page.html"], "name a .html file with -o"),
     ],
 )
 def test_wrong_usage(
@@ -224,8 +227,27 @@ def test_files_that_do_not_belong_together(small: Clip, tmp_path: Path) -> None:
     wide = make_clip(tmp_path / "wide.mp4", width=80, height=48)
     refused(InputError, "80x48, has another shape", small.path, wide.path, result=page)
     refused(InputError, "no such file", small.path, tmp_path / "none.mp4", result=page)
-    refused(OutputError, "would replace one of the files", small.path, wide.path, result=wide.path)
+    odd = wide.path.rename(tmp_path / "wide.html")
+    refused(OutputError, "would replace one of the files", small.path, odd, result=odd)
     assert page.read_text() == "mine"
+
+
+def test_frames_that_share_a_time_are_mentioned(tmp_path: Path) -> None:
+    plain = make_clip(tmp_path / "plain.mkv", frames=12, codec="ffv1").path
+    with av.open(str(plain)) as source, av.open(str(tmp_path / "twice.mkv"), "w") as out:
+        stream = out.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(p for p in source.demux(video=0) if p.size):
+            if number == 11:
+                packet.pts = packet.dts = 400
+            packet.stream = stream
+            out.mux(packet)
+    twice, page = str(tmp_path / "twice.mkv"), str(tmp_path / "page.html")
+    done = compare([twice, twice], page=page)
+    assert [file.frames for file in done.files] == [11, 11]
+    assert any("twice.mkv" in note and "compared: 1." in note for note in done.notes)
+    assert not any(
+        "shown at" in n for n in compare([str(plain)] * 2, page=page, overwrite=True).notes
+    )
 
 
 def test_nothing_is_left_when_the_work_is_interrupted(

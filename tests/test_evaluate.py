@@ -265,7 +265,7 @@ def test_clips_that_cannot_be_evaluated(tmp_path: Path, clip: str) -> None:
         make_clip(tmp_path / clip, frames=1, codec="ffv1", pix_fmt="gbrp10le")
     kind, message = {
         "nothing.mkv": (InputError, "no such file"),
-        "tiny.mkv": (UsageError, "SSIM needs 11 pixels"),
+        "tiny.mkv": (UsageError, "it needs 11 pixels each way, and 8x8 are left"),
         "rgb.mkv": (UsageError, "x264 does not encode gbrp10le"),
     }[clip]
     options = EvalOptions(model="bicubic", device="cpu", protocol="matlab", metrics=("ssim_y",))

@@ -194,6 +194,14 @@ def test_folders_that_cannot_be_evaluated(tmp_path: Path) -> None:
     write(tmp_path / "LR_x2" / "b.png", scene(13, 13, 1))
     with pytest.raises(InputError, match=r"measures 13x13; x2 of b\.png needs 20x20"):
         evaluate_images(str(tmp_path), 2, BICUBIC)
+    write(tmp_path / "HR" / "b.bmp", scene(40, 40, 1))
+    with pytest.raises(InputError, match=r"b\.bmp and b\.png are both the image 'b'"):
+        evaluate_images(str(tmp_path), 2, BICUBIC)
+    (tmp_path / "HR" / "b.bmp").unlink()
+    write(tmp_path / "LR_x2" / "b_x2.png", scene(20, 20, 1))
+    with pytest.raises(InputError, match=r"b\.png and b_x2\.png are both the image 'b'"):
+        evaluate_images(str(tmp_path), 2, BICUBIC)
+    (tmp_path / "LR_x2" / "b_x2.png").unlink()
     (tmp_path / "HR" / "a.png").write_bytes(b"no image")
     with pytest.raises(InputError, match=r"a\.png"):
         evaluate_images(str(tmp_path), 2, BICUBIC)

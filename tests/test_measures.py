@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vsr.errors import DependencyError, UsageError
+from vsr.errors import BackendError, DependencyError, UsageError
 from vsr.metrics import (
     METRICS,
     Flicker,
@@ -30,6 +30,7 @@ from vsr.metrics import (
     ssim,
 )
 from vsr.metrics import measures as measures_module
+from vsr.metrics import vmaf as vmaf_module
 from vsr.metrics.lpips import lpips_problem
 from vsr.metrics.vmaf import Vmaf, vmaf_problem
 from vsr.models.cost import count_cost
@@ -221,6 +222,66 @@ def test_vmaf_ends_its_program(libvmaf: None) -> None:
     assert program.poll() is not None
     with Vmaf() as vmaf:
         assert vmaf.finish() == []
+
+
+def test_vmaf_that_dies_is_an_error_with_a_reason(libvmaf: None) -> None:
+    _, truth = noisy((1, 1, 64, 64))
+    with Vmaf() as vmaf:
+        vmaf.add(truth, truth)
+        assert vmaf._program is not None
+        vmaf._program.kill()
+        with pytest.raises(BackendError, match="VMAF: it was ended by SIGKILL"):
+            vmaf.finish()
+
+
+@pytest.mark.parametrize("lenient", [True, False])
+def test_a_vmaf_that_was_not_asked_for_does_not_take_the_rest_along(
+    lenient: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "ffmpeg"
+    program.write_text("#!/bin/sh\nkill -SEGV $$\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(vmaf_module, "_ffmpeg", lambda: str(program))
+    monkeypatch.setattr(vmaf_module, "vmaf_problem", lambda: None)
+    result, truth = noisy((3, 1, 300, 400))  # more than a pipe holds
+
+    def measured() -> tuple[list[dict[str, float]], dict[str, list[float]], dict[str, str]]:
+        with Measures(("psnr_y", "vmaf"), shave=0, device=CPU, lenient=lenient) as measures:
+            rows = [
+                row
+                for a, b in zip(result.split(1), truth.split(1), strict=True)
+                for row in measures.add(signals(a), signals(b))
+            ]
+            return rows, measures.finish(), measures.problems
+
+    if not lenient:
+        with pytest.raises(BackendError, match="ended by SIGSEGV"):
+            measured()
+        return
+    rows, late, problems = measured()
+    assert [row["psnr_y"] for row in rows] == psnr(result, truth).tolist()
+    assert late == {}
+    assert "ended by SIGSEGV" in problems["vmaf"]
+
+
+def test_small_pictures_have_the_measures_that_they_are_large_enough_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(measures_module, "_OPTIONAL", {"lpips": lambda: None, "vmaf": lambda: None})
+    for side, missing in ((175, {"ms_ssim"}), (30, {"ms_ssim", "lpips"})):
+        names, notes = choose_metrics(None, temporal=True, size=(400, side))
+        assert set(METRICS) - set(names) == missing
+        assert len(notes) == len(missing)
+    names, notes = choose_metrics(None, temporal=True, size=(16, 400))
+    assert names == ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb", "flicker")
+    assert "VMAF was not measured: it needs 17 pixels each way." in notes
+    assert choose_metrics(None, temporal=False, size=(10, 10))[0] == ("psnr_y", "psnr_rgb")
+    with pytest.raises(UsageError, match=r"MS-SSIM .* needs 176 pixels each way, and 64x48 are"):
+        choose_metrics(("psnr_y", "ms_ssim"), temporal=True, size=(64, 48))
+    result, truth = noisy((1, 1, 8, 8))
+    with Measures(PLAIN, shave=0, device=CPU) as measures:
+        (row,) = measures.add(signals(result), signals(truth))
+    assert set(row) == {"psnr_y", "psnr_rgb"}
 
 
 def test_lpips() -> None:

@@ -112,6 +112,18 @@ def test_worst_frames() -> None:
     assert worst_frames(scored([math.inf, math.nan, math.inf])) == ()
 
 
+def test_a_first_frame_without_a_value_hides_nothing() -> None:
+    whole = scored([math.nan, 2.0, 5.0, 1.0], higher_is_better=False)
+    ours = whole.candidates[0]
+    frames = (replace(ours.frames[0], values={}), *ours.frames[1:])
+    flicker = replace(whole, candidates=(replace(ours, frames=frames),))
+    assert worst_frames(flicker, 2) == (2, 1)
+    page = render_page(flicker, [])
+    for section in ("course", "every"):
+        (tag,) = re.findall(rf'<section id="{section}"[^>]*>', page)
+        assert "hidden" not in tag
+
+
 @given(st.lists(st.floats(allow_nan=True), max_size=80), st.integers(1, 8))
 def test_worst_frames_are_apart_and_none_left_out_is_worse(values: list[float], count: int) -> None:
     found = worst_frames(scored(values), count)

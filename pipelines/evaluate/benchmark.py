@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +36,8 @@ def find_images(folder: str | Path, scale: int) -> list[ImagePair]:
         scale: of the small images.
 
     Raises:
-        InputError: there is no such folder, no image in it, or a small image is missing.
+        InputError: there is no such folder, no image in it, two of one name, or a small image is
+            missing.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -55,7 +57,7 @@ def find_images(folder: str | Path, scale: int) -> list[ImagePair]:
     )
     if small_folder is None:
         return [ImagePair(name, path, None) for name, path in truths.items()]
-    smalls = {_base(name, scale): path for name, path in _images(small_folder).items()}
+    smalls = _by_name((_base(name, scale), path) for name, path in _images(small_folder).items())
     lacking = [name for name in truths if _base(name, scale) not in smalls]
     if lacking:
         raise InputError(
@@ -71,7 +73,21 @@ def _images(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         return {}
     found = (p for p in folder.iterdir() if p.suffix.lower() in IMAGE_ENDINGS and p.is_file())
-    return {path.stem: path for path in sorted(found) if not path.name.startswith(".")}
+    return _by_name((path.stem, path) for path in sorted(found) if not path.name.startswith("."))
+
+
+def _by_name(named: Iterable[tuple[str, Path]]) -> dict[str, Path]:
+    """Raise if two are called the same: either may be the one that is meant."""
+    found: dict[str, Path] = {}
+    for name, path in named:
+        if name in found:
+            raise InputError(
+                f"{found[name].name} and {path.name} are both the image {name!r}",
+                where=str(path.parent),
+                remedy="Take one of them out of the folder, or give it another name.",
+            )
+        found[name] = path
+    return found
 
 
 def _base(name: str, scale: int) -> str:

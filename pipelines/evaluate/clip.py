@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from pipelines.evaluate.clip_source import ClipSource
 from pipelines.evaluate.machine import contenders_for, machine_settings
-from pipelines.evaluate.options import EvalOptions, Outcome, check_options, name_of
+from pipelines.evaluate.options import EvalOptions, Outcome, check_options, name_of, part_text
 from pipelines.evaluate.score import Entrant, Listener, Scorer
 from vsr.engine.contender import Contender
 from vsr.engine.protocol import PROTOCOLS, EvaluationProtocol, cropped
@@ -57,6 +57,7 @@ def evaluate_clip(
         options,
         name,
         scale=scale,
+        size=(width // scale * scale, height // scale * scale),
         temporal=True,
         bits=clip.format.bits,
         full_range=clip.full_range,
@@ -78,6 +79,7 @@ def evaluate_clip(
         candidates=candidates,
         settings=(
             *clip.settings("clip"),
+            ("part", part_text(options)),
             ("scale", str(scale)),
             ("degradation", str(worse)),
             ("protocol", protocol.summary),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import av
 import torch
 
 from pipelines.evaluate.options import EvalOptions
@@ -49,17 +50,31 @@ def _network(scale: int, options: EvalOptions) -> Contender:
 
 
 def machine_settings(
-    options: EvalOptions, contenders: Sequence[Contender] = ()
+    options: EvalOptions, contenders: Sequence[Contender] = (), *, network: bool = True
 ) -> tuple[tuple[str, str], ...]:
-    """Networks, device and versions, for the settings of an evaluation."""
+    """Networks, device and versions, for the settings of an evaluation.
+
+    Args:
+        options: model and device.
+        contenders: whose own settings go along.
+        network: one runs; where only measures do, there is no backend and no storage type.
+    """
     networks = [pair for contender in contenders for pair in contender.settings]
-    facts = choose_device(options.device, options.backend, model=options.model)
+    facts = choose_device(
+        options.device,
+        options.backend,
+        model=options.model,
+        dtype=None if options.dtype == "auto" else options.dtype,
+    )
     dtype = facts.dtypes[0] if options.dtype == "auto" else options.dtype
+    run_by = (("backend", facts.backend), ("dtype", dtype)) if network else ()
     return (
         *networks,
         ("device", facts.device),
-        ("dtype", dtype),
+        *run_by,
         ("threads", str(torch.get_num_threads())),
         ("vsr", __version__),
         ("torch", torch.__version__),
+        ("PyAV", av.__version__),
+        ("FFmpeg", str(av.ffmpeg_version_info)),
     )

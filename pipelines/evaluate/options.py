@@ -11,7 +11,7 @@ from vsr.errors import UsageError
 from vsr.types import Evaluation
 from vsr.types.stills import Still
 
-__all__ = ["EvalOptions", "Outcome", "check_options", "name_of"]
+__all__ = ["EvalOptions", "Outcome", "check_options", "name_of", "part_text"]
 
 ProtocolName = Literal["video", "matlab"]
 
@@ -21,13 +21,14 @@ class EvalOptions:
     """What all kinds of evaluation can be asked for; ``None`` leaves the choice open.
 
     Attributes:
-        metrics: names of measures; all that can be had by default.
+        metrics: names of measures, one at least; all that can be had by default.
         protocol: row of :data:`vsr.engine.protocol.PROTOCOLS`; ``video`` for clips and files,
             ``matlab`` for images.
-        shave: pixels left out at each edge; the protocol's own number by default.
+        shave: pixels left out at each edge; the protocol's own number by default, for two files 0.
         model, weights: as for ``vsr upscale``.
         device, backend, dtype: likewise.
-        start, end: the part of a clip, in seconds from its first frame.
+        start, end: the part of a clip, in seconds from its first frame; of two files, of the
+            reference, and the other one's part is what is shown at the same times.
         frames: no more frames than this.
         align: pair frames of two files by their timestamps, or by the time since each one's first.
         stills: how many frames are kept as pictures.
@@ -64,10 +65,23 @@ def check_options(options: EvalOptions) -> None:
     """
     if options.shave is not None and options.shave < 0:
         raise UsageError(f"a shave of {options.shave} pixels makes no sense")
+    if options.metrics == ():
+        raise UsageError("no metric is named", remedy="Leave metrics out to measure all.")
     if options.stills < 0:
         raise UsageError(f"{options.stills} stills make no sense")
     if options.end is not None and options.end <= (options.start or 0):
         raise UsageError("the part ends before it begins")
+
+
+def part_text(options: EvalOptions) -> str:
+    """Which frames of a clip are measured, in words."""
+    bounds = [
+        f"{word} {float(time):g} s"
+        for word, time in (("from", options.start), ("before", options.end))
+        if time is not None
+    ]
+    most = [] if options.frames is None else [f"{options.frames} frames at most"]
+    return ", ".join([*bounds, *most]) or "all frames"
 
 
 def name_of(path: str | Path) -> str:

@@ -18,10 +18,11 @@ from pipelines.events import Event, Progress
 from vsr.engine.clock import StageClock, bound_by
 from vsr.engine.device import choose_device
 from vsr.engine.protocol import PROTOCOLS, rgb_picture
-from vsr.errors import InputError
+from vsr.errors import InputError, UsageError
 from vsr.media.png import encode_png
-from vsr.metrics import METRICS, Measures, choose_metrics, pooled_psnr
-from vsr.types import Candidate, FrameBatch, FrameScore, MetricInfo
+from vsr.media.view.picture import upright
+from vsr.metrics import METRICS, NEEDS, Measures, Signals, choose_metrics, pooled_psnr
+from vsr.types import Candidate, Color, FrameBatch, FrameScore, MetricInfo
 from vsr.types.stills import Picture, Still
 
 __all__ = ["POOLED", "SECONDS", "Entrant", "Listener", "Scorer"]
@@ -61,11 +62,14 @@ class Scorer:
         entrants: in the order in which results will come; the first is the one in question.
         options: measures, shave, stills, device.
         protocol: row of :data:`vsr.engine.protocol.PROTOCOLS`.
-        scale: enlargement, for the protocol's shave; 1 where there is none.
+        scale: enlargement, for the protocol's shave; 0 where there is none.
+        size: width and height of the truth as it is compared, where all frames have one size.
         temporal: frames follow each other.
         bits, full_range: of the ground truth's samples.
         timed: results come with the time they took.
         total: frames expected, for progress.
+        turns: display matrices of the truth and of each entrant, by which frames are turned before
+            they are compared; empty: as they are.
         tell: is told of progress.
 
     Raises:
@@ -79,18 +83,24 @@ class Scorer:
         protocol: str,
         *,
         scale: int,
+        size: tuple[int, int] | None = None,
         temporal: bool,
         bits: int = 8,
         full_range: bool = False,
         timed: bool,
         total: int | None,
+        turns: Sequence[tuple[int, ...] | None] = (),
         tell: Listener | None,
     ) -> None:
         self._entrants = tuple(entrants)
         self._protocol = PROTOCOLS[protocol]
-        self._names, self.notes = choose_metrics(options.metrics, temporal=temporal)
         own = self._protocol.shave(scale)
         self.shave = own if options.shave is None else options.shave
+        self._named = options.metrics is not None
+        self._names, self.notes = choose_metrics(
+            options.metrics, temporal=temporal, size=_inner(size, self.shave)
+        )
+        self._turns = tuple(turns) or (None,) * (len(self._entrants) + 1)
         device = choose_device(options.device, options.backend).device
         self._measures = [
             Measures(
@@ -99,6 +109,7 @@ class Scorer:
                 device=torch.device(device),
                 bits=bits,
                 full_range=full_range and protocol == "video",
+                lenient=not self._named,
             )
             for _ in entrants
         ]
@@ -148,14 +159,16 @@ class Scorer:
             is_image: it has no timestamp.
 
         Raises:
-            UsageError: the frames are too small to be measured.
+            UsageError: sizes differ, or the shave leaves nothing.
+            BackendError: a measure that was asked for by name failed.
         """
         index = len(self._scores[0])
         pts = None if is_image else truth.pts[0]
         with self._clocks["measure"].work():
-            wanted = self._protocol.signals(truth, truth.color)
+            wanted = self._seen(truth, truth.color, 0)
             for number, (result, measures) in enumerate(zip(results, self._measures, strict=True)):
-                (values,) = measures.add(self._protocol.signals(result, truth.color), wanted)
+                seen = self._seen(result, truth.color, number + 1)
+                (values,) = measures.add(seen, wanted)
                 if self._timed:
                     values[SECONDS.name] = seconds[number]
                 self._scores[number].append(
@@ -175,7 +188,8 @@ class Scorer:
 
         Raises:
             InputError: there was no frame.
-            BackendError: a measure failed.
+            UsageError: a measure that was asked for by name has no value.
+            BackendError: one failed.
         """
         if not self._scores[0]:
             raise InputError("there is not a single frame to compare")
@@ -185,6 +199,7 @@ class Scorer:
                     replace(score, values={**score.values, name: value})
                     for score, value in zip(scores, values, strict=True)
                 ]
+        problems = {name: why for m in self._measures for name, why in m.problems.items()}
         candidates = tuple(
             Candidate(
                 name=entrant.name,
@@ -201,8 +216,13 @@ class Scorer:
                 metrics.append(METRICS[name])
                 self._note_gaps(name)
                 metrics += [POOLED[name]] if name in POOLED and self._temporal else []
-            else:
-                self.notes = (*self.notes, f"{METRICS[name].label} was not measured: {_WHY[name]}.")
+                continue
+            what, why = METRICS[name].label, problems.get(name, NEEDS.get(name, ""))
+            if self._named:
+                raise UsageError(
+                    f"{what} cannot be measured: {why}", remedy="Leave it out of --metrics."
+                )
+            self.notes = (*self.notes, f"{what} was not measured: {why}.")
         if self._timed:
             metrics.append(SECONDS)
         return tuple(metrics), candidates, self._chooser.chosen()
@@ -213,19 +233,26 @@ class Scorer:
             self.notes = (
                 *self.notes,
                 f"{METRICS[name].label} is the mean without {lacking} of {len(self._scores[0])}: "
-                f"{_WHY[name]}.",
+                f"{NEEDS[name]}.",
             )
 
     def _pictures(
         self, truth: FrameBatch, results: Sequence[FrameBatch], source: FrameBatch | None
     ) -> tuple[Picture, ...]:
-        named = [] if source is None else [("source", "source", source)]
-        pairs = list(zip(self._entrants, results, strict=True))
-        named += [(entrant.name, entrant.label, result) for entrant, result in reversed(pairs)]
-        named.append(("truth", "ground truth", truth))
+        truly, *turns = self._turns
+        named = [] if source is None else [("source", "source", source, truly)]
+        shown = list(zip(self._entrants, results, turns, strict=True))
+        named += [(who.name, who.label, result, turn) for who, result, turn in reversed(shown)]
+        named.append(("truth", "ground truth", truth, truly))
         return tuple(
-            Picture(name, label, encode_png(rgb_picture(batch, 0))) for name, label, batch in named
+            Picture(name, label, encode_png(upright(rgb_picture(batch, 0), turn).contiguous()))
+            for name, label, batch, turn in named
         )
+
+    def _seen(self, batch: FrameBatch, color: Color, number: int) -> Signals:
+        """What is compared: of the truth (0), or of an entrant (from 1)."""
+        signals, turn = self._protocol.signals(batch, color), self._turns[number]
+        return Signals(upright(signals.luma, turn), upright(signals.rgb, turn))
 
     def _report(self) -> None:
         if self._tell is None:
@@ -236,10 +263,10 @@ class Scorer:
         self._tell(Progress(done, self._total, rate, left, bound_by(self._clocks.values())))
 
 
-_WHY = {
-    "ms_ssim": "it needs 176 pixels each way",
-    "flicker": "it needs two frames",
-}
+def _inner(size: tuple[int, int] | None, shave: int) -> tuple[int, int] | None:
+    """What a shave leaves, if it leaves something."""
+    left = None if size is None else (size[0] - 2 * shave, size[1] - 2 * shave)
+    return left if left is None or min(left) > 0 else None
 
 
 def _summary(scores: Sequence[FrameScore], *, pooled: bool) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -173,6 +174,7 @@ class ExtractJob:
         frames: list[ExtractedFrame] = []
         written: list[Manifest] = []
         notes = AtomicFile(str(self._manifest_path), overwrite=self.overwrite)
+        replaced = os.path.lexists(self.destination)
         try:
             with Writer(plan) as writer:
                 for batch in _chain(held, batches):
@@ -186,7 +188,13 @@ class ExtractJob:
                     written.append(manifest)
 
                 size = writer.finish(check).bytes
-            notes.commit()
+            try:
+                notes.commit()
+            except BaseException:
+                # A clip is not there without its manifest, unless it has replaced another one.
+                if not replaced:
+                    Path(self.destination).unlink(missing_ok=True)
+                raise
         finally:
             notes.discard()
         return written[0], size

@@ -10,15 +10,15 @@ __all__ = ["primary_metric", "worst_frames"]
 
 
 def primary_metric(evaluation: Evaluation) -> MetricInfo | None:
-    """The measure that tells good frames from bad: the first that is there for each frame."""
-    if not _frames(evaluation):
-        return None
+    """The measure that tells good frames from bad: the first that any of them has.
+
+    Not all need have it: the first frame has no flicker.
+    """
+    there = {name for frame in _frames(evaluation) for name in frame.values}
     measures = (
         metric
         for metric in evaluation.metrics
-        if metric.per_frame
-        and metric.higher_is_better is not None
-        and metric.name in _frames(evaluation)[0].values
+        if metric.per_frame and metric.higher_is_better is not None and metric.name in there
     )
     return next(measures, None)
 

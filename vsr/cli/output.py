@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -30,6 +31,14 @@ __all__ = [
 ]
 
 
+# What a terminal obeys instead of showing it (C0 and C1, but for what ends or indents lines), and
+# colours, which are ours: nothing but echo() lets them pass.
+_CONTROL = r"[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+_COLORED = re.compile(rf"(\x1b\[[0-9;]*m)|{_CONTROL}")
+# textwrap makes spaces of these.
+_BLANKS = str.maketrans("\r\v\f", "   ")
+
+
 class StdoutError(OutputError):
     """What a command has to say cannot be written."""
 
@@ -37,11 +46,14 @@ class StdoutError(OutputError):
 def echo(text: str = "", *, err: bool = False) -> None:
     """Write a line; colour reaches terminals only, and none if ``NO_COLOR`` is set.
 
+    Other control characters, which titles and file names may hold, become ``?``.
+
     Raises:
         StdoutError: it cannot be written. BrokenPipeError: nobody reads it any more.
     """
     try:
-        click.echo(text, err=err, color=False if os.environ.get("NO_COLOR") else None)
+        shown = _COLORED.sub(lambda found: found[1] or "?", text)
+        click.echo(shown, err=err, color=False if os.environ.get("NO_COLOR") else None)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -54,7 +66,12 @@ def echo(text: str = "", *, err: bool = False) -> None:
 
 def note(label: str, text: str, color: str) -> None:
     """Write ``label: text`` to stderr, the label coloured."""
-    echo(f"{click.style(f'{label}:', fg=color, bold=True)} {text}", err=True)
+    echo(f"{click.style(f'{label}:', fg=color, bold=True)} {_plain(text)}", err=True)
+
+
+def _plain(text: str) -> str:
+    """``text``, which may come from a file, without what a terminal would obey."""
+    return re.sub(_CONTROL, "?", text)
 
 
 def echo_json(value: Any, *, indent: int | None = None) -> None:
@@ -77,13 +94,15 @@ def hang(head: str, text: str, *, size: int | None = None) -> list[str]:
     """
     indent = " " * (len(head) if size is None else size)
     room = max(width() - len(indent), 24)
+    text = _plain(text.translate(_BLANKS))
     wrapped = textwrap.wrap(text, room, break_on_hyphens=False, break_long_words=False) or [""]
     return [(head + wrapped[0]).rstrip(), *(indent + line for line in wrapped[1:])]
 
 
 def entries(rows: Iterable[tuple[str, str]], *, label: int = 12, indent: str = "") -> list[str]:
     """``label  text`` lines, the text wrapped beside its label."""
-    return [line for name, text in rows for line in hang(f"{indent}{name.ljust(label)} ", text)]
+    heads = ((f"{indent}{_plain(name).ljust(label)} ", text) for name, text in rows)
+    return [line for head, text in heads for line in hang(head, text)]
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -91,7 +110,7 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*(row[:-1] for row in rows), strict=True)]
     lines = []
     for row in rows:
-        cells = [cell.ljust(size) for cell, size in zip(row[:-1], widths, strict=True)]
+        cells = [_plain(cell).ljust(size) for cell, size in zip(row[:-1], widths, strict=True)]
         lines += hang("  " + "  ".join(cells) + "  ", row[-1])
     return lines
 

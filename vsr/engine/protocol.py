@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from vsr.media.color import batch_to_rgb, from_rgb
-from vsr.media.color.matrix import luma_weights
+from vsr.media.color.matrix import luma_weights, same_matrix
 from vsr.metrics import Signals, rgb_to_y
 from vsr.models.bicubic import imresize, resize_exactly
 from vsr.types import Color, ColorRange, FrameBatch, Matrix, pixel_format
@@ -82,7 +82,7 @@ class _Video:
 
     def signals(self, batch: FrameBatch, color: Color) -> Signals:
         rgb, _ = batch_to_rgb(batch)
-        own = (batch.color.matrix, batch.color.range) == (color.matrix, color.range)
+        own = batch.color.range is color.range and same_matrix(batch.color.matrix, color.matrix)
         if color.matrix is Matrix.RGB:  # an RGB clip has no luma of its own
             luma = rgb_to_y(rgb)
         elif own and batch.format.family != "rgb":

@@ -17,9 +17,12 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor, nn
 
-from vsr.errors import DependencyError
+from vsr.errors import DependencyError, UsageError
 
-__all__ = ["Lpips", "lpips_problem", "packages_problem"]
+__all__ = ["SMALLEST", "Lpips", "lpips_problem", "packages_problem"]
+
+#: Pixels that AlexNet needs each way: of fewer, its second pooling leaves nothing.
+SMALLEST = 31
 
 
 def packages_problem() -> str | None:
@@ -82,12 +85,17 @@ class Lpips:
         """LPIPS of each pair.
 
         Args:
-            result: ``(N, 3, H, W)`` RGB in 0..255.
+            result: ``(N, 3, H, W)`` RGB in 0..255, 31 pixels each way or more.
             truth: the same shape.
 
         Returns:
             ``(N,)`` float64; 0 for identical pictures.
+
+        Raises:
+            UsageError: the pictures are smaller.
         """
+        if min(truth.shape[-2:]) < SMALLEST:
+            raise UsageError(f"LPIPS needs {SMALLEST} pixels, {tuple(truth.shape[-2:])} are left")
         pictures = (x.to(torch.float32).clamp(0, 255) / 127.5 - 1 for x in (result, truth))
         values: Tensor = self._network(*pictures)
         return values.flatten().to(torch.float64)

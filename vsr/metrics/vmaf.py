@@ -8,6 +8,7 @@ its height. It looks at luma alone.
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import tempfile
 from functools import cache
@@ -19,10 +20,13 @@ from torch import Tensor
 
 from vsr.errors import BackendError, DependencyError
 
-__all__ = ["Vmaf", "vmaf_problem"]
+__all__ = ["SMALLEST", "Vmaf", "vmaf_problem"]
 
 _MODEL = "vmaf_v0.6.1"
 _LOG = "vmaf.json"
+
+#: Pixels that a picture needs each way: libvmaf dies of smaller ones.
+SMALLEST = 17
 
 
 @cache
@@ -89,7 +93,7 @@ class Vmaf:
             truth: the same shape.
 
         Raises:
-            BackendError: ffmpeg failed.
+            BackendError: ffmpeg failed, or somebody ended it.
         """
         height, width = truth.shape[-2:]
         if self._program is None:
@@ -106,13 +110,15 @@ class Vmaf:
                 program.stdin.write(frame.tobytes())
                 program.stdin.write(self._chroma)
             except BrokenPipeError:
-                raise self._failed() from None
+                said = b"" if program.stderr is None else program.stderr.read()
+                program.wait()
+                raise self._failed(said) from None
 
     def finish(self) -> list[float]:
         """The score of each frame, 0..100.
 
         Raises:
-            BackendError: ffmpeg failed.
+            BackendError: ffmpeg failed, or somebody ended it.
         """
         if self._program is None:
             return []
@@ -147,11 +153,14 @@ class Vmaf:
             stderr=subprocess.PIPE,
         )
 
-    def _failed(self, said: bytes = b"") -> BackendError:
-        if not said and self._program is not None and self._program.stderr is not None:
-            said = self._program.stderr.read()
+    def _failed(self, said: bytes) -> BackendError:
         lines = said.decode(errors="replace").strip().splitlines()
+        why = lines[-1] if lines else "it says nothing"
+        code = 0 if self._program is None else self._program.returncode
+        if code < 0:
+            known = {number.value: number.name for number in signal.Signals}
+            why = f"it was ended by {known.get(-code, f'signal {-code}')}"
         return BackendError(
-            f"ffmpeg failed while measuring VMAF: {lines[-1] if lines else 'it says nothing'}",
+            f"ffmpeg failed while measuring VMAF: {why}",
             remedy="Leave VMAF out of --metrics.",
         )

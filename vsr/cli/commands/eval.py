@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from vsr.cli.command import Command, Option, json_option
 from vsr.cli.eval_text import evaluation_text, suite_text
@@ -87,7 +88,7 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> A
     "--shave",
     type=click.IntRange(min=0),
     metavar="N",
-    help="Pixels left out at each edge.  [default: video 0, matlab the scale]",
+    help="Pixels left out at each edge.  [default: video 0, matlab the scale; two files 0]",
 )
 @_option(
     _HOW,
@@ -148,6 +149,7 @@ def eval_(
     """
     what = {name: given.pop(name) for name in _KINDS}
     kind = _kind(clip, what, degrade, scale, report)
+    _nothing_idle(kind)
     from pipelines.evaluate import EvalOptions, result_files
     from pipelines.evaluate.save import suite_json
     from pipelines.evaluate.suite import Suite
@@ -215,6 +217,35 @@ def _kind(
     if len(scale) > 1 and not suite:
         raise click.UsageError("One --scale at a time; only --suite takes several.")
     return kind
+
+
+def _nothing_idle(kind: str) -> None:
+    """Raise if an option was given that changes nothing of what is measured."""
+    for name, why in _MEANINGLESS[kind].items():
+        if click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{name} means nothing for {_CALLED[kind]}: {why}.")
+
+
+_CALLED = {
+    "CLIP": "a CLIP",
+    "--reference and --distorted": "two files",
+    "--images": "--images",
+    "--suite": "--suite",
+}
+_NO_NETWORK = "no network runs"
+_NO_TIMES = "images have no times"
+#: Options that would change nothing, by kind, and why.
+_MEANINGLESS = {
+    "CLIP": {"align": "it is compared with itself"},
+    "--reference and --distorted": dict.fromkeys(
+        ("model", "weights", "backend", "dtype"), _NO_NETWORK
+    ),
+    "--images": dict.fromkeys(("start", "end", "frames", "align"), _NO_TIMES),
+    "--suite": {
+        "metrics": "the paper has PSNR and SSIM on Y",
+        **dict.fromkeys(("start", "end", "frames", "align"), _NO_TIMES),
+    },
+}
 
 
 def _default_name(

@@ -126,6 +126,8 @@ def _one_thing(
 ) -> None:
     if as_json and quiet:
         raise click.UsageError("--json and --quiet exclude each other.")
+    if listing and quiet:
+        raise click.UsageError("--list-scenes prints the scenes: --quiet leaves nothing of it.")
     if check and listing:
         raise click.UsageError("--check and --list-scenes exclude each other.")
     if origin is not None and not check:

@@ -118,6 +118,8 @@ def _seconds(value: Fraction) -> str:
 def _color(color: Color) -> Iterator[str]:
     if color == Color(site=color.site):
         yield "not tagged"
+        if color.site is not ChromaSite.UNSPECIFIED:
+            yield f"chroma {color.site.value}"
         return
     untagged = color.matrix is Matrix.UNSPECIFIED
     yield "matrix not tagged" if untagged else matrix_label(color.matrix)

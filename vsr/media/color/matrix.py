@@ -19,7 +19,7 @@ from fractions import Fraction
 from vsr.errors import InputError
 from vsr.types import Matrix
 
-__all__ = ["MATRICES", "Coefficients", "coefficients", "luma_weights"]
+__all__ = ["MATRICES", "Coefficients", "coefficients", "luma_weights", "same_matrix"]
 
 #: Positions in ``(R, G, B, Y)``, which the differences below are taken between.
 R, G, B, Y = range(4)
@@ -92,6 +92,11 @@ def coefficients(matrix: Matrix) -> Coefficients:
             where="color.matrix",
             remedy=f"Decide for one of {', '.join(m.name for m in MATRICES)} before converting.",
         ) from None
+
+
+def same_matrix(a: Matrix, b: Matrix) -> bool:
+    """Whether two code points mean the same numbers, as BT.470 BG's and SMPTE 170M's do."""
+    return MATRICES.get(a, a) == MATRICES.get(b, b)
 
 
 def luma_weights(matrix: Matrix) -> tuple[float, float, float]:

@@ -48,21 +48,21 @@ def upright(picture: Tensor, matrix: tuple[int, ...] | None) -> Tensor:
     """Turn and mirror a picture as its display matrix says.
 
     Args:
-        picture: ``(C, H, W)``.
+        picture: ``(..., H, W)``.
         matrix: FFmpeg's ``AV_FRAME_DATA_DISPLAYMATRIX``: (x, y), y pointing down, is shown at
             ``(m0 x + m3 y, m1 x + m4 y)`` and moved back into view. Of matrices that do more than
             turn by quarters and mirror, the nearest that does.
 
     Returns:
-        ``(C, H, W)`` or ``(C, W, H)``.
+        ``(..., H, W)`` or ``(..., W, H)``.
     """
     if matrix is None:
         return picture
     xx, yx, xy, yy = matrix[0], matrix[1], matrix[3], matrix[4]
     if abs(yx) + abs(xy) > abs(xx) + abs(yy):
-        picture = picture.transpose(1, 2)
+        picture = picture.transpose(-2, -1)
         xx, yy = xy, yx
-    mirrored = [dim for dim, sign in ((2, xx), (1, yy)) if sign < 0]
+    mirrored = [dim for dim, sign in ((-1, xx), (-2, yy)) if sign < 0]
     return picture.flip(mirrored) if mirrored else picture
 
 

@@ -6,7 +6,6 @@ import json
 import re
 import shlex
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -46,6 +45,7 @@ def _size(
 @click.option(
     *("-o", "--output"), type=click.Path(), metavar="FILE", help="Write the JSON to FILE, too."
 )
+@click.option(*("-y", "--overwrite"), is_flag=True, help="Replace FILE if it is there.")
 @json_option("Print JSON instead of Markdown.")
 def bench(
     clip: str | None,
@@ -56,6 +56,7 @@ def bench(
     frames: int | None,
     quick: bool,
     output: str | None,
+    overwrite: bool,
     as_json: bool,
 ) -> None:
     """Measure this machine: networks, stages, and a video from end to end.
@@ -68,8 +69,9 @@ def bench(
     from pipelines.bench.run import bench_text, run_bench
     from pipelines.report.files import new_files, save
 
-    with ExitStack() as stack:
-        files = stack.enter_context(new_files([Path(output)])) if output else []
+    results = [Path(output)] if output else []
+    sources = [clip] if clip else []
+    with new_files(results, overwrite=overwrite, sources=sources) as files:
         result = run_bench(
             " ".join(["vsr", *map(shlex.quote, sys.argv[1:])]),
             clip,
