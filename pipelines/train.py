@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -11,14 +12,15 @@ from typing import Any
 
 import torch
 
+from pipelines.queue.lock import Lock
 from vsr.engine.device import choose_device
 from vsr.errors import BackendError, OutputError, UsageError
-from vsr.models.weights import read_weights, sha256
+from vsr.models.weights import read_weights, sha256, unwritable, write_file
 from vsr.processor import bfloat16_instructions
 from vsr.training.data.contrast import CONTRAST_FORMAT, contrast_name
 from vsr.training.data.crops import Batches
 from vsr.training.data.degrade import VideoDegrade
-from vsr.training.data.images import find_images
+from vsr.training.data.images import CURVES, DATA, SETTINGS, find_images
 from vsr.training.data.store import (
     DRAWING_FORMAT,
     Store,
@@ -27,9 +29,10 @@ from vsr.training.data.store import (
     hold_out,
     prepare,
 )
+from vsr.training.data.usable import PANNED, PATCH, VALIDATED, Least
 from vsr.training.graph import step_recorder
 from vsr.training.learner import Learner
-from vsr.training.loop import Loop, Outcome, Stepped, Validated
+from vsr.training.loop import CHECKPOINT, LOG, Loop, Outcome, Stepped, Validated
 from vsr.training.recipe import recipe_for
 from vsr.training.settings import TrainSettings
 from vsr.training.validation import validation_pairs
@@ -44,9 +47,8 @@ __all__ = [
     "train",
 ]
 
-SETTINGS = "settings.json"
-#: Holds what :func:`_sources` gives, a line each; runs of old have the images' alone.
-DATA = "data.txt"
+#: Locked while a process works at the run.
+LOCK = ".lock"
 #: Side of the square of a held-out image that is validated on, HR pixels.
 HELD_OUT_SIZE = 240
 
@@ -118,7 +120,8 @@ def train(
         on_event: called with what happens, from the calling thread.
 
     Raises:
-        UsageError: the settings make no sense, or are not those of the run in ``out``.
+        UsageError: the settings make no sense, or are not those of the run in ``out``; another
+            process is at that run.
         InputError: images are missing, unreadable or too small.
         OutputError: the folder cannot be written.
         VsrError: other kinds of it; see :mod:`vsr.errors`.
@@ -129,38 +132,75 @@ def train(
     where = torch.device(choose_device(device, model=settings.model).device)
     start = read_weights(Path(settings.start_from)) if settings.start_from else None
     folder = Path(out)
-    images = find_images(Path(settings.data))
-    _claim(folder, settings, _sources(settings, images))
-
     stores = Path(store) if store is not None else folder / "store"
-    training, pairs = _data(settings, images, stores, tell)
-    torch.manual_seed(settings.seed)
-    net = recipe.build(settings.model, settings.scale, start)
-    learner = Learner(net, recipe, settings, where, step_recorder(where) if cuda_graphs else None)
-    recipe.arrange(learner.net, where, compiled=settings.compiled)
+    images = _Images.found(settings, (folder, stores))
+    sources = _sources(settings, images)
     weights = folder / f"{settings.model}_x{settings.scale}.safetensors"
-    with Batches(
-        training, settings.batch, settings.patch,
-        seed=settings.seed, detail=settings.detail, device=where,
-    ) as batches:  # fmt: skip
-        loop = Loop(
-            learner, batches, pairs, folder, weights,
-            _metadata(settings, command, len(images)),
-            on_event=tell, begun=begun,
-        )  # fmt: skip
-        loop.restore()
-        how = recipe.how_it_runs(learner.net, where, _dtype(settings), settings.patch)
-        tell(Started(str(where), len(training.entries), len(pairs), learner.step, how))
-        outcome = loop.run()
+    with _opened(folder):
+        _claim(folder, settings, sources, weights.name)
+        training, pairs = _data(settings, images, stores, tell)
+        torch.manual_seed(settings.seed)
+        net = recipe.build(settings.model, settings.scale, start)
+        recorder = step_recorder(where) if cuda_graphs else None
+        learner = Learner(net, recipe, settings, where, recorder)
+        recipe.arrange(learner.net, where, compiled=settings.compiled)
+        with Batches(
+            training, settings.batch, settings.patch,
+            seed=settings.seed, detail=settings.detail, device=where,
+        ) as batches:  # fmt: skip
+            loop = Loop(
+                learner, batches, pairs, folder, weights,
+                _metadata(settings, command, len(images.training)),
+                on_event=tell, begun=begun,
+            )  # fmt: skip
+            loop.restore()
+            how = recipe.how_it_runs(learner.net, where, _dtype(settings), settings.patch)
+            tell(Started(str(where), len(training.entries), len(pairs), learner.step, how))
+            outcome = loop.run()
     return TrainReport(str(weights), str(folder), str(where), outcome)
 
 
-def _sources(settings: TrainSettings, images: list[Path]) -> dict[str, tuple[str, str]]:
+class _RunLock(Lock):
+    """The right to work at a run, whose processes would else write over each other's files."""
+
+    called, user, rest, option = "run", "`vsr train`", "", "--out"
+
+
+def _opened(folder: Path) -> _RunLock:
+    """Make the run's folder, and let nobody else work in it until the end."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"the run's folder cannot be made ({error.strerror})",
+            where=str(folder),
+            remedy="Choose another folder for --out.",
+        ) from error
+    return _RunLock(folder, folder / LOCK)
+
+
+@dataclass(frozen=True, slots=True)
+class _Images:
+    """The images of ``data``, and those of ``validation`` where there is such a folder."""
+
+    training: list[Path]
+    validation: list[Path]
+
+    @classmethod
+    def found(cls, settings: TrainSettings, but: tuple[Path, ...]) -> _Images:
+        """All but those below the folders ``but``."""
+        others = settings.validation
+        return cls(
+            find_images(Path(settings.data), but=but),
+            [] if others is None else find_images(Path(others), but=but),
+        )
+
+
+def _sources(settings: TrainSettings, images: _Images) -> dict[str, tuple[str, str]]:
     """What the run is made from: a line that changes with it, and where that lies, by name."""
-    found = {"images": (fingerprint(images, Path(settings.data)), settings.data)}
+    found = {"images": (fingerprint(images.training, Path(settings.data)), settings.data)}
     if settings.validation is not None:
-        others = Path(settings.validation)
-        line = f"validation {fingerprint(find_images(others), others)}"
+        line = f"validation {fingerprint(images.validation, Path(settings.validation))}"
         found["images for validation"] = (line, settings.validation)
     if settings.start_from is not None:
         line = f"start {sha256(Path(settings.start_from))}"
@@ -168,22 +208,16 @@ def _sources(settings: TrainSettings, images: list[Path]) -> dict[str, tuple[str
     return found
 
 
-def _claim(folder: Path, settings: TrainSettings, sources: dict[str, tuple[str, str]]) -> None:
-    """Make the run's folder, or see that the run in it is this one, made from the same."""
+def _claim(
+    folder: Path, settings: TrainSettings, sources: dict[str, tuple[str, str]], weights: str
+) -> None:
+    """Begin a run in the folder, or see that the run in it is this one, made from the same."""
+    _tidy(folder, weights)
     path, data_path = folder / SETTINGS, folder / DATA
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not path.is_file():
-            lines = [f"{line}\n" for line, _ in sources.values()]
-            data_path.write_text("".join(lines), encoding="ascii")
-            settings.save(path)
-            return
-    except OSError as error:
-        raise OutputError(
-            f"the run's folder cannot be made ({error.strerror})",
-            where=str(folder),
-            remedy="Choose another folder for --out.",
-        ) from error
+    if not path.is_file():
+        write_file(data_path, "".join(f"{line}\n" for line, _ in sources.values()).encode("ascii"))
+        settings.save(path)
+        return
     before = TrainSettings.load(path)
     if changed := before.differences(settings):
         raise UsageError(
@@ -203,24 +237,37 @@ def _claim(folder: Path, settings: TrainSettings, sources: dict[str, tuple[str, 
             )
 
 
+def _tidy(folder: Path, weights: str) -> None:
+    """Remove what a process that was killed while it wrote has left of the run's files."""
+    names = "|".join(map(re.escape, (SETTINGS, DATA, CHECKPOINT, LOG, CURVES, weights)))
+    left = re.compile(rf"\.({names})\.[0-9a-f]{{16}}\.part")
+    try:
+        for path in folder.iterdir():
+            if left.fullmatch(path.name):
+                path.unlink()
+    except OSError as error:
+        raise unwritable(folder, error) from error
+
+
 def _data(
-    settings: TrainSettings, images: list[Path], stores: Path, tell: Listener
+    settings: TrainSettings, images: _Images, stores: Path, tell: Listener
 ) -> tuple[Store, list[tuple[torch.Tensor, torch.Tensor]]]:
     """What is trained on, and the pictures that are validated on."""
     data = Path(settings.data)
     degrade = VideoDegrade(settings.seed) if settings.degrade == "video" else None
-    least = settings.patch if degrade is None else settings.patch * 10 // 9 + 2
+    least = PATCH if degrade is None else PANNED
 
     def stored(
         images: list[Path],
         folder: Path,
-        patch: int,
+        least: Least,
         shrink: bool,
         drawings: int = 0,
         sizes: int = 1,
         contrast: bool = False,
     ) -> Store:
         seed = settings.seed if degrade else 0
+        patch = least.side(settings.patch)
         facts: tuple[object, ...] = (settings.scale, settings.degrade, seed, patch, shrink)
         if drawings or sizes > 1:
             facts = (*facts, drawings, sizes, DRAWING_FORMAT)
@@ -232,6 +279,7 @@ def _data(
             stores / f"x{settings.scale}-{fingerprint(images, folder, *facts)}",
             scale=settings.scale,
             patch=patch,
+            least=least,
             shrink=shrink,
             degrade=degrade,
             drawings=drawings,
@@ -240,17 +288,18 @@ def _data(
             on_image=lambda done, total: tell(Prepared(done, total)),
         )
 
-    names = [path.relative_to(data).as_posix() for path in images]
+    names = [path.relative_to(data).as_posix() for path in images.training]
     more = (settings.drawings, settings.sizes, settings.contrast)
     if settings.validation is not None:
         folder = Path(settings.validation)
-        others = stored(find_images(folder), folder, 16, False)
-        return stored(images, data, least, True, *more), validation_pairs(others, None)
+        others = stored(images.validation, folder, VALIDATED, False)
+        training = stored(images.training, data, least, True, *more)
+        return training, validation_pairs(others, None)
     held = hold_out(names)
     drawn = drawing_names(settings.drawings)
     if len(drawn) > 1:
         held |= hold_out(drawn)
-    whole = stored(images, data, least, True, *more)
+    whole = stored(images.training, data, least, True, *more)
     trained = {*names, *drawn} - held
     training = whole.part(trained | {contrast_name(name) for name in trained})
     return training, validation_pairs(whole.part(held), HELD_OUT_SIZE)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -79,6 +81,40 @@ def test_part_of_a_batch_goes_through_the_whole_batchs_graph() -> None:
     part = noise(3, 5, 4)
     assert torch.equal(graphs(part), 2 * part)
     assert recorder.recorded == [(4, 3, 5, 4)]
+
+
+def test_threads_do_not_get_each_others_pixels() -> None:
+    """A second one comes while the first is between putting its frames in and taking them out."""
+    inside, second_came = threading.Event(), threading.Event()
+
+    class Slow(Eager):
+        def record(self, work: Callable[[Tensor], Tensor], source: Tensor) -> Eager.Recording:
+            made = super().record(work, source)
+            replay = made.replay
+
+            def slow() -> None:
+                inside.set()
+                second_came.wait(0.2)
+                replay()
+
+            made.replay = slow  # type: ignore[method-assign]
+            return made
+
+    graphs = Graphs(double, Slow(), [])
+    one, other = noise(1, 5, 4), noise(1, 5, 4) + 50
+    graphs(one)
+    inside.clear()
+
+    def second() -> Tensor:
+        inside.wait(10)
+        result = graphs(other)
+        second_came.set()
+        return result
+
+    with ThreadPoolExecutor(1) as pool:
+        later = pool.submit(second)
+        assert torch.equal(graphs(one), 2 * one)
+        assert torch.equal(later.result(), 2 * other)
 
 
 def test_the_shape_used_longest_ago_is_forgotten() -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from fractions import Fraction
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +14,8 @@ import torch
 
 from vsr.engine.backend import AUTO_ORDER, BACKENDS, backend_class, open_backend
 from vsr.engine.device import choose_device
-from vsr.engine.torch_backend import TorchBackend
+from vsr.engine.fitting import out_of_memory
+from vsr.engine.torch_backend import TorchBackend, exact_convolutions, exact_on
 from vsr.engine.upscaler import Upscaler
 from vsr.errors import BackendError, ModelError, OutOfMemoryError, UsageError
 from vsr.models.registry import MODELS
@@ -20,6 +25,7 @@ from vsr.types import (
     ColorRange,
     FrameBatch,
     Matrix,
+    Mode,
     ModelPlan,
     pixel_format,
 )
@@ -119,6 +125,128 @@ def test_the_devices_errors_become_ours(
     with pytest.raises(expected, match=said) as caught:
         backend(noise(1, 4, 4))
     assert caught.value.__cause__ is raised
+
+
+@pytest.mark.parametrize(
+    ("device", "raised", "expected", "said"),
+    [
+        ("cuda:0", RuntimeError("CUDA error: illegal access"), BackendError, "cuda:0 failed on"),
+        ("cuda:0", RuntimeError("CUDA error: out of memory"), OutOfMemoryError, "or for copies to"),
+        ("cuda:0", torch.OutOfMemoryError("full"), OutOfMemoryError, "out of memory on cuda:0 for"),
+        ("cuda:0", RuntimeError("DefaultCPUAllocator: no"), OutOfMemoryError, "smaller --batch"),
+        ("cuda:0", UsageError("frames"), UsageError, "frames"),
+        ("cpu", RuntimeError("a mistake of ours"), RuntimeError, "a mistake of ours"),
+    ],
+)  # fmt: skip
+def test_what_fails_around_the_network_becomes_ours(
+    device: str, raised: Exception, expected: type[Exception], said: str
+) -> None:
+    with pytest.raises(expected, match=said) as caught, out_of_memory(torch.device(device), "two"):
+        raise raised
+    assert type(caught.value) is expected
+    assert caught.value is raised or caught.value.__cause__ is raised
+
+
+def test_a_gpu_failing_around_the_network_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planes in, RGB, planes out: what only a GPU does is not reached here."""
+    upscaler = Upscaler(2, "bicubic", device="cpu")
+    monkeypatch.setattr(upscaler, "_backend", SimpleNamespace(device=torch.device("cuda:0")))
+
+    def fail(*_: Any) -> Any:
+        raise RuntimeError("CUDA error: unspecified launch failure\nmore")
+
+    monkeypatch.setattr("vsr.engine.upscaler.Upscaler._planes", fail)
+    with pytest.raises(BackendError, match="cuda:0 failed on a batch of 2x11x13: CUDA error"):
+        upscaler(batch_of("yuv420p", 13, 11))
+
+
+def test_convolutions_stay_exact_while_another_thread_is_at_them() -> None:
+    cudnn = torch.backends.cudnn
+    both, first_left, seen = threading.Barrier(2), threading.Event(), []
+
+    def first(x: torch.Tensor) -> torch.Tensor:
+        both.wait(10)
+        return x
+
+    def second(x: torch.Tensor) -> torch.Tensor:
+        both.wait(10)
+        first_left.wait(10)
+        seen.append((cudnn.allow_tf32, cudnn.deterministic))
+        return x
+
+    before = (cudnn.allow_tf32, cudnn.deterministic)
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(exact_convolutions(first), torch.zeros(1))
+        other = pool.submit(exact_convolutions(second), torch.zeros(1))
+        one.result()
+        first_left.set()
+        other.result()
+    assert seen == [(False, True)]
+    assert (cudnn.allow_tf32, cudnn.deterministic) == before
+
+
+def test_on_a_gpu_alpha_is_not_rounded_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interpolation is a convolution, for which cuDNN would take eleven bits."""
+    seen = []
+
+    class Bicubic:
+        def __init__(self, scale: int) -> None: ...
+
+        def to(self, _: torch.device) -> Bicubic:
+            return self
+
+        def __call__(self, alpha: torch.Tensor) -> torch.Tensor:
+            seen.append(torch.backends.cudnn.allow_tf32)
+            return alpha
+
+    gpu = SimpleNamespace(device=torch.device("cuda:0"))
+    monkeypatch.setattr("vsr.engine.upscaler.open_backend", lambda *_: gpu)
+    for name in ("Pipeline", "CudaLayer"):
+        monkeypatch.setattr(f"vsr.engine.upscaler.{name}", lambda *_: None)
+    monkeypatch.setattr("vsr.engine.upscaler.Bicubic", Bicubic)
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=True):
+        Upscaler(2, "bicubic", device="cpu")._alpha(torch.zeros(1))
+        exact_on(torch.device("cpu"), Bicubic(2))(torch.zeros(1))
+    assert seen == [False, True]
+
+
+def test_a_device_may_be_torchs_own() -> None:
+    assert Upscaler(2, "bicubic", device=torch.device("cpu")).device == torch.device("cpu")
+    with pytest.raises(BackendError, match="no device cuda:99"):
+        Upscaler(2, device=torch.device("cuda:99"))
+
+
+@pytest.mark.parametrize("mode", ["exact", "lagged"])
+def test_no_frames_give_no_frames(mode: Mode) -> None:
+    upscaler = Upscaler(3, "fdiwn-m", device="cpu", backend="torch", mode=mode)
+    none = upscaler(torch.zeros(0, 3, 8, 7))
+    assert (none.shape, none.dtype) == ((0, 3, 24, 21), torch.float32)
+    for name, dtype in (("yuv420p10le", torch.uint16), ("yuva420p", torch.uint8)):
+        source = batch_of(name, 13, 11)
+        planes = tuple(plane[:0] for plane in source.planes)
+        large = upscaler(replace(source, planes=planes, pts=(), durations=()))
+        assert (len(large), large.width, large.height) == (0, 39, 33)
+        assert [plane.shape for plane in large.planes] == [
+            (0, *large.format.plane_size(p, 39, 33)) for p in range(large.format.planes)
+        ]
+        assert {plane.dtype for plane in large.planes} == {dtype}
+
+
+def test_parts_of_a_batch_are_put_together_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch that did not fit: its result must, but not a second time beside its parts."""
+    upscaler = Upscaler(2, "bicubic", device="cpu")
+    frames = noise(5, 6, 7)
+    whole = upscaler(frames)
+    upscaler._fitting.most = 2
+    monkeypatch.setattr(torch, "cat", lambda *_: pytest.fail("all parts at once"))
+    assert torch.equal(upscaler(frames), whole)
+
+    def full(*_: Any, **__: Any) -> torch.Tensor:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(torch, "empty", full)
+    with pytest.raises(OutOfMemoryError, match="batch of 5x3x6x7"):
+        upscaler(frames)
 
 
 @pytest.mark.parametrize("name", ["yuv420p", "yuv422p10le", "yuv444p12le", "gbrp", "gray"])

@@ -286,3 +286,28 @@ def test_a_backend_for_each_mode() -> None:
         with pytest.raises(BackendError, match="native: it cannot weight") as caught:
             choose_device("cpu", "native", mode="lagged")
         assert "--mode exact" in caught.value.remedy
+
+
+@pytest.mark.parametrize("mode", get_args(Mode))
+def test_frames_that_fit_are_not_tiled_because_a_larger_one_did_not(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upscaler = Upscaler(2, "fdiwn-m", mode=mode, **TORCH)
+    frame, calls = picture(24, 30), []
+    whole = upscaler(frame)
+    backend = upscaler._backend
+    original = type(backend).__call__
+
+    def counted(self: Any, *inputs: Any) -> torch.Tensor:
+        calls.append(inputs)
+        return original(self, *inputs)
+
+    monkeypatch.setattr(type(backend), "__call__", counted)
+    # Two tiles four times; quarters are 25 pixels wide.
+    for side, expected in ((30, 4 if mode == "paper" else 1), (29, 4 if mode == "paper" else 8)):
+        upscaler.reset()
+        calls.clear()
+        upscaler._fitting.side = side
+        large = upscaler(frame)
+        assert len(calls) == expected
+        assert expected == 8 or torch.equal(large, whole)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import cast
@@ -15,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from vsr.errors import InputError, ModelError, UsageError
+from vsr.errors import InputError, ModelError, OutputError, UsageError
 from vsr.models.bicubic import Bicubic
 from vsr.models.fdiwn import Fdiwn
 from vsr.models.fdiwn_recipe import build, parameter_groups
@@ -26,6 +28,7 @@ from vsr.training.recipe import recipe_for
 from vsr.training.records import Log, LogRow, load_checkpoint, plot, save_checkpoint
 from vsr.training.schedule import Schedule, steps_within
 from vsr.training.settings import TrainSettings
+from vsr.training.validation import validate
 
 
 def test_cosine_rises_and_falls_to_a_thousandth() -> None:
@@ -175,6 +178,24 @@ def test_another_scale_takes_the_trunk_and_keeps_its_function(scale: int) -> Non
     assert net.scale == scale
 
 
+@pytest.mark.parametrize("scale", [2, 3])
+def test_another_scale_s_mean_shift_casts_no_colour(scale: int) -> None:
+    """At x4 the picture passes the shift, whose trained form the fresh tail does not know."""
+    other = noisy(scale, "fdiwn-m")
+    with torch.no_grad():
+        other.subtract_mean.weight += 0.1 * torch.randn(3, 3, 1, 1)
+        cast(Tensor, other.subtract_mean.bias).add_(torch.tensor([-20.0, 10.0, 30.0]))
+    net, fresh = build("fdiwn-m", 4, other.state_dict()), noisy(4, "fdiwn-m")
+    x = torch.rand(1, 3, 9, 11) * 255
+    with torch.no_grad():
+        ours, theirs = (n.head(n.subtract_mean(x))[..., 1:-1, 1:-1] for n in (net, other))
+        assert torch.allclose(ours, theirs, atol=1e-4)
+        for n in (net, fresh):
+            n.features_up.weight.zero_()
+            n.features_up.bias.zero_()
+        assert (net(x) - fresh(x)).abs().max() < 1e-3
+
+
 def test_small_variant_takes_the_first_two_groups() -> None:
     other = noisy(2, "fdiwn")
     net = build("fdiwn-m", 2, other.state_dict())
@@ -207,10 +228,13 @@ def test_what_cannot_be_trained_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"batch": 0}, {"patch": 4}, {"rate": 0}, {"average": 1}, {"steps": 5, "time_budget": 60}],
+    [
+        {"batch": 0}, {"patch": 4}, {"rate": 0}, {"average": 1}, {"steps": 5, "time_budget": 60},
+        {"weight_decay": 0.01}, {"weight_decay": 0.01, "optimiser": "adam"},
+    ],
     ids=str,
-)
-def test_settings_that_make_no_sense(wrong: dict[str, float]) -> None:
+)  # fmt: skip
+def test_settings_that_make_no_sense(wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         TrainSettings(**wrong)  # type: ignore[arg-type]
 
@@ -259,16 +283,76 @@ def test_without_matplotlib_the_reason_is_told(
     assert not (tmp_path / "c.png").exists()
 
 
-def test_damaged_checkpoint_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "c.pt").write_bytes(b"PK\x03\x04 cut off")
+@pytest.mark.parametrize("content", [b"PK\x03\x04 cut off", b"import this\n"])
+def test_damaged_checkpoint_is_an_error(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "c.pt").write_bytes(content)
     with pytest.raises(InputError, match="checkpoint cannot be read"):
         load_checkpoint(tmp_path / "c.pt")
 
 
-def test_another_version_s_checkpoint_is_an_error(tmp_path: Path) -> None:
-    torch.save({"learner": {}}, tmp_path / "c.pt")
+@pytest.mark.parametrize("content", [{"learner": {}}, [1, 2]], ids=["dictionary", "list"])
+def test_another_version_s_checkpoint_is_an_error(content: object, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "c.pt")
     with pytest.raises(InputError, match="another version's") as caught:
         load_checkpoint(tmp_path / "c.pt")
     assert "--start-from" in caught.value.remedy
     save_checkpoint(tmp_path / "c.pt", {"step": 3})
     assert load_checkpoint(tmp_path / "c.pt")["step"] == 3
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file grows beyond 600 bytes."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_what_finds_no_room_leaves_what_was_there(tmp_path: Path) -> None:
+    checkpoint, settings, log = (tmp_path / name for name in ("c.pt", "s.json", "log.csv"))
+    save_checkpoint(checkpoint, {"step": 3})
+    TrainSettings().save(settings)
+    for step in range(1, 30):
+        Log(log, step).add(row(step))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    large = TrainSettings(data="x" * 900)
+    for write in (
+        lambda: save_checkpoint(checkpoint, {"net": torch.zeros(1000)}),
+        lambda: large.save(settings),
+        lambda: Log(log, 30),
+        lambda: Log(tmp_path / "gone" / "log.csv", 0),
+    ):
+        with full_disk(), pytest.raises(OutputError, match="cannot write a file there"):
+            write()
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    appended = Log(log, 30)
+    with full_disk(), pytest.raises(OutputError, match="cannot write a file there"):
+        appended.add(row(30))
+
+
+class _Off(nn.Module):
+    """Each pixel four times, so many codes off in flat pictures and in others."""
+
+    def __init__(self, flat: int, busy: int) -> None:
+        super().__init__()
+        self.flat, self.busy = flat, busy
+
+    def forward(self, x: Tensor) -> Tensor:
+        off = self.busy if float(x.std()) else self.flat
+        return (x + off).repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+
+def test_a_flat_picture_does_not_decide_which_weights_are_kept() -> None:
+    flat = torch.full((1, 3, 8, 8), 90, dtype=torch.uint8)
+    busy = (torch.arange(192).view(1, 3, 8, 8) % 90 + 60).to(torch.uint8)
+    pairs = [(x, x.repeat_interleave(2, 2).repeat_interleave(2, 3)) for x in (flat, busy, busy)]
+    nets = _Off(1, 2), _Off(0, 3)
+    better, worse = (validate(net, pairs, 2, torch.device("cpu")) for net in nets)
+    psnr = [20 * math.log10(255 / (off * 219 / 255)) for off in range(1, 4)]
+    assert better == pytest.approx((psnr[0] + 2 * psnr[1]) / 3), "what is below 50 dB is as it is"
+    assert worse == pytest.approx((50 + 2 * psnr[2]) / 3)
+    assert better > worse

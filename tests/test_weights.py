@@ -44,16 +44,38 @@ def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no such weights file") as error:
         read_weights(tmp_path / "nowhere.pt")
     assert error.value.where.endswith("nowhere.pt")
+    assert error.value.remedy == "Check the path."
+
+
+def test_the_name_of_a_set_where_a_file_is_needed() -> None:
+    with pytest.raises(ModelError, match="name of a set, and a file is needed here"):
+        read_weights(Path("clean"))
 
 
 @pytest.mark.parametrize("name", ["text.pt", "text.safetensors", "text"])
-@pytest.mark.parametrize("content", [b"", b"not weights at all, " * 20])
+@pytest.mark.parametrize(
+    "content", [b"", b"not weights at all, " * 20, b"import os\n", b"hello world\n" * 10]
+)
 def test_unreadable_file(tmp_path: Path, name: str, content: bytes) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(ModelError, match="not a readable weights file") as error:
         read_weights(path)
     assert "weights_only" not in str(error.value)
+
+
+def test_damaged_checkpoints_are_unreadable_whatever_the_damage(tmp_path: Path) -> None:
+    """The older format, too: each byte of its head is another kind of trouble for torch."""
+    path, seen = tmp_path / "damaged.pt", 0
+    torch.save({"x": torch.ones(3)}, path, _use_new_zipfile_serialization=False)
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        try:
+            read_weights(path)
+        except ModelError:
+            seen += 1
+    assert seen > 100
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
@@ -88,10 +110,15 @@ def _run() -> None:
     _Evil.ran = True
 
 
-def test_a_training_checkpoint_is_not_a_state_dictionary(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [{"step": 3, "net": {"x": torch.zeros(1)}}, {0: torch.zeros(1)}, [torch.zeros(1)]],
+    ids=["checkpoint", "numbers", "list"],
+)
+def test_what_is_not_a_state_dictionary_is_refused(content: object, tmp_path: Path) -> None:
     path = tmp_path / "run.pt"
-    torch.save({"step": 3, "net": {"x": torch.zeros(1)}}, path)
-    with pytest.raises(ModelError, match="not a dictionary of tensors"):
+    torch.save(content, path)
+    with pytest.raises(ModelError, match="not a dictionary of named tensors"):
         read_weights(path)
 
 

@@ -1,4 +1,4 @@
-"""One writer to a ledger: a lock that the system frees, whatever becomes of who holds it."""
+"""One writer at a time: a lock that the system frees, whatever becomes of who holds it."""
 
 from __future__ import annotations
 
@@ -20,30 +20,37 @@ class Lock:
     that was killed is still at it, nobody else gets the lock and does the same file.
 
     Args:
-        ledger: path of the database; the lock is the file ``<ledger>.lock`` beside it, which stays.
+        ledger: path of the database.
+        path: the lock, a file that stays; by default ``<ledger>.lock`` beside it.
+
+    Attributes:
+        called, user, rest, option: how messages call what is locked, who locks it and what may be
+            left of that, and what names its place.
 
     Raises:
         UsageError: somebody else has it; the message says who.
         OutputError: the file cannot be created or locked.
     """
 
-    def __init__(self, ledger: Path) -> None:
-        path = ledger.with_name(f"{ledger.name}.lock")
+    called, user, rest, option = "ledger", "watcher", ", or a worker it left behind", "--ledger"
+
+    def __init__(self, ledger: Path, path: Path | None = None) -> None:
+        path = path or ledger.with_name(f"{ledger.name}.lock")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
             taken = _take(self._file)
         except OSError as error:
             raise OutputError(
-                f"the ledger cannot be locked: {error.strerror}",
+                f"the {self.called} cannot be locked: {error.strerror}",
                 where=str(path),
-                remedy="Choose another place for it with --ledger: a local disk, writable.",
+                remedy=f"Choose another place for it with {self.option}: a local disk, writable.",
             ) from error
         if not taken:
-            holder = _holder(self._file)
+            holder = _holder(self._file, self.rest)
             os.close(self._file)
             raise UsageError(
-                f"another watcher works with this ledger{holder}",
+                f"another {self.user} works with this {self.called}{holder}",
                 where=str(ledger),
                 remedy="Stop it first, or let this one write to another folder.",
             )
@@ -67,11 +74,11 @@ class Lock:
         self.release()
 
 
-def _holder(file: int) -> str:
+def _holder(file: int, rest: str) -> str:
     os.lseek(file, 0, os.SEEK_SET)
     try:
         found = json.loads(os.read(file, 4096))
-        return f": process {found['pid']} on {found['host']}, or a worker it left behind"
+        return f": process {found['pid']} on {found['host']}{rest}"
     except (OSError, ValueError, KeyError, TypeError):
         return ""  # it has only just taken the lock, and not yet said who it is
 

@@ -16,7 +16,7 @@ __all__ = ["choose_device"]
 
 
 def choose_device(
-    device: str = "auto",
+    device: str | torch.device = "auto",
     backend: str = "auto",
     *,
     model: str = "fdiwn",
@@ -26,7 +26,7 @@ def choose_device(
     """Settle what ``auto`` leaves open: the first CUDA device if there is one, else the CPU.
 
     Args:
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; or torch's own object.
         backend: ``auto`` or a row of the backend table.
         model: row of the model table; its storage types bound what the device is used with.
         dtype: storage type that is wished for, if any; ``auto`` takes a backend that has it.
@@ -43,6 +43,7 @@ def choose_device(
         )
     if not model_spec(model).whole_frame:
         mode = "exact"
+    device = str(device)
     if device == "auto":
         found = torch.cuda.is_available()
         chosen = "cuda:0" if found else "cpu"

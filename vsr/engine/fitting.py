@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import torch
 
-from vsr.errors import OutOfMemoryError
+from vsr.errors import BackendError, OutOfMemoryError
 
 __all__ = ["SMALLEST", "Fitting", "out_of_memory"]
 
@@ -93,7 +93,7 @@ class Fitting:
 
 @contextmanager
 def out_of_memory(device: torch.device, what: str) -> Iterator[None]:
-    """Let torch's ways of saying that memory ran out come out as ours.
+    """Let torch's ways of saying that memory ran out, or a GPU failed, come out as ours.
 
     Args:
         device: where the block works.
@@ -101,6 +101,7 @@ def out_of_memory(device: torch.device, what: str) -> Iterator[None]:
 
     Raises:
         OutOfMemoryError: ``from`` torch's own.
+        BackendError: likewise, of whatever else went wrong on a GPU.
     """
     where = "" if device.type == "cpu" else f" on {device}"
     message = f"out of memory{where} for {what}"
@@ -111,6 +112,12 @@ def out_of_memory(device: torch.device, what: str) -> Iterator[None]:
         raise OutOfMemoryError(message, remedy=remedy) from error
     except RuntimeError as error:
         # The CPU allocator has no exception of its own.
-        if "DefaultCPUAllocator" not in str(error):
+        if "DefaultCPUAllocator" in str(error):
+            raise OutOfMemoryError(message, remedy="Use a smaller --batch.") from error
+        if device.type != "cuda":
             raise
-        raise OutOfMemoryError(message, remedy="Use a smaller --batch.") from error
+        # Neither has that of the memory that copies go through, which is the host's.
+        if "out of memory" in str(error):
+            message = f"out of memory{where} or for copies to and from it, for {what}"
+            raise OutOfMemoryError(message, remedy=remedy) from error
+        raise BackendError(f"{device} failed on {what}: {error}") from error

@@ -96,6 +96,8 @@ class Passes:
         return in_quarters(network, rgb, backend.scale) if self._mode == "paper" else network(rgb)
 
     def _lagged(self, backend: ReplayingBackend, rgb: Tensor, side: int | None) -> Tensor:
+        if side is not None and side >= max(rgb.shape[-2:]):
+            side = None
         last = self._last
         if last is None and side is not None:
             last = _settled(backend, rgb, side)
@@ -103,6 +105,8 @@ class Passes:
         return out
 
     def _tiled(self, backend: Backend, side: int, rgb: Tensor) -> Tensor:
+        if side >= max(rgb.shape[-2:]):
+            return backend(rgb)  # smaller than the frame that did not fit
         if not self._replays:
             return in_tiles(lambda x, _: backend(x), rgb, backend.scale, side)
         replaying = cast(ReplayingBackend, backend)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from threading import Lock
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from vsr.models.registry import load_model, model_spec
 from vsr.models.whole_frame.statistics import Statistics
 from vsr.types import ModelPlan
 
-__all__ = ["TorchBackend", "exact_convolutions"]
+__all__ = ["TorchBackend", "exact_convolutions", "exact_on"]
 
 # bf16 costs 0.02-0.04 dB and is a choice to make knowingly; fp16 costs nothing measurable because
 # statistics stay float32, but torch is slow at it on CPUs.
@@ -31,9 +32,7 @@ class TorchBackend:
         self._loaded = load_model(
             model.name, model.scale, model.weights, device=self.device, dtype=getattr(torch, dtype)
         )
-        self._model: Callable[..., torch.Tensor] = self._loaded
-        if self.device.type == "cuda":
-            self._model = exact_convolutions(self._loaded)
+        self._model: Callable[..., torch.Tensor] = exact_on(self.device, self._loaded)
         self.scale = model.scale
         self.weights_sha256 = self._loaded.weights_sha256
 
@@ -71,9 +70,16 @@ class TorchBackend:
             except torch.OutOfMemoryError:
                 raise
             except RuntimeError as error:
-                if "DefaultCPUAllocator" in str(error):
+                if self.device.type == "cuda" or "DefaultCPUAllocator" in str(error):
                     raise
                 raise BackendError(f"{self.device} failed on a batch of {size}: {error}") from error
+
+
+def exact_on(
+    device: torch.device, work: Callable[..., torch.Tensor]
+) -> Callable[..., torch.Tensor]:
+    """``work``, on a GPU with :func:`exact_convolutions`."""
+    return exact_convolutions(work) if device.type == "cuda" else work
 
 
 def exact_convolutions(work: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -84,15 +90,34 @@ def exact_convolutions(work: Callable[..., torch.Tensor]) -> Callable[..., torch
     """
 
     def exact(*inputs: Any) -> torch.Tensor:
-        with _cudnn():
+        with _CUDNN.held():
             return work(*inputs)
 
     return exact
 
 
-@contextmanager
-def _cudnn() -> Iterator[None]:
-    with torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-    ):
-        yield
+class _Cudnn:
+    """What cuDNN is held to, as long as some thread is inside: the settings are the process's."""
+
+    def __init__(self) -> None:
+        self._turn, self._inside, self._settings = Lock(), 0, ExitStack()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        with self._turn:
+            if not self._inside:
+                flags = torch.backends.cudnn.flags(
+                    enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+                )
+                self._settings.enter_context(flags)
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._inside -= 1
+                if not self._inside:
+                    self._settings.close()
+
+
+_CUDNN = _Cudnn()

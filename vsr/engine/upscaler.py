@@ -17,6 +17,7 @@ from vsr.engine.cuda.streams import CudaLayer, Pipeline, Ready
 from vsr.engine.device import choose_device
 from vsr.engine.fitting import Fitting, out_of_memory
 from vsr.engine.modes import Passes, effect_of_tiles
+from vsr.engine.torch_backend import exact_on
 from vsr.errors import UsageError
 from vsr.media.color import batch_to_rgb, from_rgb
 from vsr.models.bicubic import Bicubic
@@ -50,10 +51,11 @@ class Upscaler:
         weights: name of a set (``clean``, ``video``, ``authors``, or what was imported) or a
             weights file; a :class:`~pathlib.Path` is always a file. ``clean`` by default: frames
             alone do not say what they were compressed with.
-        device, backend, dtype: as on the command line; ``auto`` chooses.
+        device, backend, dtype: as on the command line; ``auto`` chooses. ``device`` may be a
+            :class:`torch.device`.
         mode: what the network weights a frame by: ``exact`` all of it, ``paper`` four overlapping
-            quarters, ``lagged`` the frame before: frames must then come in their order, and
-            :meth:`reset` goes between videos.
+            quarters, ``lagged`` the frame before: frames must then come in their order, from one
+            thread, and :meth:`reset` goes between videos. In the other modes threads may share it.
 
     Raises:
         ModelError: no such model, or its weights cannot be loaded.
@@ -66,7 +68,7 @@ class Upscaler:
         model: str = "fdiwn",
         weights: str | Path | None = None,
         *,
-        device: str = "auto",
+        device: str | torch.device = "auto",
         backend: str = "auto",
         dtype: str = "auto",
         mode: Mode = "exact",
@@ -85,7 +87,7 @@ class Upscaler:
         )
         # Alpha is a mask, not a picture: the network would ring on its edges and has never seen
         # one, so it is interpolated.
-        self._alpha = Bicubic(scale).to(self._backend.device)
+        self._alpha = exact_on(self.device, Bicubic(scale).to(self.device))
         self._pipeline: Pipeline | None = None
         if self._backend.device.type == "cuda":
             self._pipeline = Pipeline(CudaLayer(self._backend.device))
@@ -144,10 +146,12 @@ class Upscaler:
                 result has the same pixel format and colour.
 
         Returns:
-            What went in, ``scale`` times as wide and high; float32 RGB is not clamped.
+            What went in, ``scale`` times as wide and high; float32 RGB is on the network's device
+            and not clamped.
 
         Raises:
-            OutOfMemoryError: the device has no room for a tile of a frame.
+            BackendError: the device failed.
+            OutOfMemoryError: the device has no room for a tile of a frame, or for the result.
             UsageError: a tensor of another shape.
         """
         if isinstance(frames, FrameBatch):
@@ -168,10 +172,25 @@ class Upscaler:
                     network(rgb) if self._pipeline is None else self._pipeline.alone(rgb, network)
                 )
 
-        cuts = self._passes.cuts(_shown(frames)) if self._passes.in_sequence else []
-        height, width = frames.shape[2:]
-        parts = list(self._parts(len(frames), (height, width), cuts, enlarge))
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        count, _, height, width = frames.shape
+        with self._room(frames.shape):
+            cuts = self._passes.cuts(_shown(frames)) if count and self._passes.in_sequence else []
+        result, done = None, 0
+        for part in self._parts(count, (height, width), cuts, enlarge):
+            if len(part) == count:
+                return part
+            with self._room(frames.shape):
+                # At once: when batches have just been halved, there is no room for all parts twice.
+                if result is None:
+                    result = self._empty(count, height, width)
+                result[done : done + len(part)] = part
+            done += len(part)
+        return self._empty(0, height, width) if result is None else result
+
+    def _empty(self, count: int, height: int, width: int) -> torch.Tensor:
+        """Room for the result of so many frames of this size."""
+        size = (count, 3, height * self.scale, width * self.scale)
+        return torch.empty(size, dtype=torch.float32, device=self.device)
 
     @torch.inference_mode()
     def upscale(
@@ -204,7 +223,10 @@ class Upscaler:
             with self._room(batch.planes[0].shape):
                 return self._planes(batch, slice(first, end), side, format, color)
 
-        cuts = self._passes.cuts(batch) if self._passes.in_sequence else []
+        if not len(batch):
+            return self._nothing(batch, format, color)
+        with self._room(batch.planes[0].shape):
+            cuts = self._passes.cuts(batch) if self._passes.in_sequence else []
         parts = list(self._parts(len(batch), (batch.height, batch.width), cuts, enlarge))
         planes, ready = parts[0]
         if wait or len(parts) > 1:
@@ -213,7 +235,19 @@ class Upscaler:
                     part.synchronize()
             ready = None
         if len(parts) > 1:
-            planes = list(map(torch.cat, zip(*(each for each, _ in parts), strict=True)))
+            with self._room(batch.planes[0].shape):
+                planes = list(map(torch.cat, zip(*(each for each, _ in parts), strict=True)))
+        return self._enlarged(batch, planes, format, color, ready)
+
+    def _enlarged(
+        self,
+        batch: FrameBatch,
+        planes: Sequence[torch.Tensor],
+        format: PixelFormat,  # noqa: A002 - the field's own word
+        color: Color,
+        ready: Ready | None = None,
+    ) -> FrameBatch:
+        """``batch`` with its result's planes."""
         return replace(
             batch,
             planes=tuple(planes),
@@ -223,6 +257,17 @@ class Upscaler:
             color=color,
             ready=ready,
         )
+
+    def _nothing(
+        self,
+        batch: FrameBatch,
+        format: PixelFormat,  # noqa: A002 - the field's own word
+        color: Color,
+    ) -> FrameBatch:
+        """The result of a batch of no frames."""
+        rgb = torch.empty(0, 3, batch.height * self.scale, batch.width * self.scale)
+        alpha = rgb[:, :1] if format.alpha else None
+        return self._enlarged(batch, from_rgb(rgb, alpha, format, color), format, color)
 
     def _parts(
         self,

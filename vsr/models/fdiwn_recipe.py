@@ -121,7 +121,8 @@ def take_over(net: Fdiwn, other: Fdiwn) -> None:
     FDIWN-M takes FDIWN's first two groups; FDIWN takes FDIWN-M's second group twice, which is the
     same function. At another scale, wider inner layers keep their function: the extra channels'
     outgoing weights are zero. The features' tail is linear, so a narrower one is its best low-rank
-    approximation, and a phase of the new scale starts as the nearest phase of the old.
+    approximation, and a phase of the new scale starts as the nearest phase of the old. What the
+    picture itself passes stays as it is in ``net``.
     """
     theirs = other.state_dict()
     last = len(other.groups) - 1
@@ -140,6 +141,22 @@ def take_over(net: Fdiwn, other: Fdiwn) -> None:
         ours[part] = value[part]
     if not same:
         _take_over_tail(net, other)
+        if net.scale == 4:
+            _take_over_head(net, other)
+
+
+def _take_over_head(net: Fdiwn, other: Fdiwn) -> None:
+    """What ``other`` has learnt of the mean shift goes into the head alone.
+
+    At x4 the picture itself passes the shift, too, and the tail it goes to knows the fresh one.
+    """
+    shift, head = other.subtract_mean, other.head
+    mixed = shift.weight[:, :, 0, 0]
+    offset = mixed @ torch.tensor(MEAN_RGB) + _bias(shift)
+    net.subtract_mean.weight.copy_(torch.eye(3).view(3, 3, 1, 1))
+    _bias(net.subtract_mean).copy_(-torch.tensor(MEAN_RGB))
+    net.head.weight.copy_(torch.einsum("ochw,ci->oihw", head.weight, mixed))
+    _bias(net.head).copy_(_bias(head) + torch.einsum("ochw,c->o", head.weight, offset))
 
 
 def _take_over_tail(net: Fdiwn, other: Fdiwn) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from torch import Tensor
 from vsr.errors import ModelError, OutputError
 from vsr.models import authors
 from vsr.plan.weights import CLEAN
+from vsr.types import is_set_name
 
 __all__ = [
     "FOLDER",
@@ -35,6 +35,8 @@ __all__ = [
     "shipped",
     "shipped_path",
     "to_bytes",
+    "unwritable",
+    "write_file",
     "writing",
 ]
 
@@ -89,7 +91,10 @@ def missing(path: Path) -> ModelError:
     return ModelError(
         "there is no such weights file",
         where=str(path),
-        remedy="Check the path given to --weights",
+        remedy="This is the name of a set, and a file is needed here; `vsr weights --json` gives "
+        "the files of sets."
+        if is_set_name(str(path))
+        else "Check the path.",
     )
 
 
@@ -104,11 +109,14 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 def _read_checkpoint(path: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:
+        # What torch's reader raises on a file of another kind has no type in common.
         raise _unreadable(path) from error
-    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
+    ):
         raise ModelError(
-            f"holds a {type(content).__name__}, not a dictionary of tensors",
+            f"holds a {type(content).__name__}, not a dictionary of named tensors",
             where=str(path),
             remedy="Save the network's state_dict() alone, or use a .safetensors file",
         )
@@ -154,10 +162,7 @@ def save_weights(
         ModelError: a weight is too large for ``dtype``, or is no number.
         OutputError: the file cannot be written.
     """
-    content = to_bytes(state, metadata, dtype=dtype)
-    with writing(path.parent) as (part, file):
-        file.write(content)
-    part.replace(path)
+    write_file(path, to_bytes(state, metadata, dtype=dtype))
 
 
 def to_bytes(
@@ -187,17 +192,33 @@ def to_bytes(
     return save(tensors, dict(metadata))
 
 
+def write_file(path: Path, content: bytes | memoryview) -> None:
+    """Give a file this content; whatever happens, it has all of it or what it had before.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with writing(path.parent, f".{path.name[:40]}") as (part, file):
+        file.write(content)
+    try:
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise unwritable(path.parent, error) from error
+
+
 @contextmanager
-def writing(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
+def writing(folder: Path, name: str = "") -> Iterator[tuple[Path, BinaryIO]]:
     """A new hidden file in ``folder``, open to be written, that never stays behind half-written.
 
     When the block ends, the file has been flushed to the disk and closed; giving it its name is up
-    to the caller. If the block raises, the file is gone.
+    to the caller. If the block raises, the file is gone. A process that is killed leaves
+    ``<name>.<16 hexadecimal digits>.part``.
 
     Raises:
         OutputError: the file cannot be created or written: no folder, no room, no permission.
     """
-    part = folder / f".{secrets.token_hex(8)}.part"
+    part = folder / f"{name}.{secrets.token_hex(8)}.part"
     try:
         with part.open("xb") as file:
             yield part, file
@@ -205,11 +226,16 @@ def writing(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
             os.fsync(file.fileno())
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise OutputError(
-            f"cannot write a file there: {error.strerror or error}",
-            where=str(folder),
-            remedy="Make room, change the permissions or choose another folder.",
-        ) from error
+        raise unwritable(folder, error) from error
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def unwritable(folder: Path, error: OSError) -> OutputError:
+    """The error for a folder that a file cannot be written to."""
+    return OutputError(
+        f"cannot write a file there: {error.strerror or error}",
+        where=str(folder),
+        remedy="Make room, change the permissions or choose another folder.",
+    )

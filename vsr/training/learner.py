@@ -97,7 +97,15 @@ class Learner:
         for group, scaled in zip(self.optimiser.param_groups, self._rates, strict=True):
             scaled.fill_(rate * group["share"])
         self._share.fill_(share_of_step(self.step, self.settings.average))
-        loss = self._take(lr, hr)
+        cudnn = torch.backends.cudnn
+        # Head and tails are float32: torch lets cuDNN round to eleven bits unless told otherwise.
+        with cudnn.flags(
+            enabled=cudnn.enabled,
+            benchmark=cudnn.benchmark,
+            deterministic=cudnn.deterministic,
+            allow_tf32=False,
+        ):
+            loss = self._take(lr, hr)
         self.step += 1
         return loss
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vsr.models.weights import save_weights
 from vsr.training.data.crops import Batches
+from vsr.training.data.images import CURVES
 from vsr.training.graph import WARM_UP
 from vsr.training.learner import Learner
 from vsr.training.records import Log, LogRow, load_checkpoint, plot, save_checkpoint
@@ -22,7 +23,7 @@ from vsr.training.validation import validate
 
 __all__ = ["CHECKPOINT", "LOG", "Loop", "Outcome", "Stepped", "Validated"]
 
-CHECKPOINT, LOG, CURVES = "checkpoint.pt", "log.csv", "curves.png"
+CHECKPOINT, LOG = "checkpoint.pt", "log.csv"
 #: Steps to a line of the log.
 _LOG_EVERY = 10
 #: A run with a time budget is measured on so many steps, after so many that compile,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import csv
-import os
-import pickle
+import io
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 
 from vsr.errors import InputError
+from vsr.models.weights import unwritable, write_file
 
 __all__ = ["Log", "LogRow", "load_checkpoint", "plot", "save_checkpoint"]
 
@@ -22,13 +22,15 @@ _FORMAT = 2
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Write, flush to the disk, and only then replace the one before."""
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        torch.save(content | {"format": _FORMAT}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    """Write, flush to the disk, and only then replace the one before.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    # torch says of a full disk that its own archive is damaged.
+    archive = io.BytesIO()
+    torch.save(content | {"format": _FORMAT}, archive)
+    write_file(path, archive.getbuffer())
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -38,14 +40,15 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         InputError: it is damaged, or of another version.
     """
     try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # What torch's reader raises on a file of another kind has no type in common.
         raise InputError(
             "the checkpoint cannot be read",
             where=str(path),
             remedy="Delete it to begin this run anew.",
         ) from error
-    if content.get("format") != _FORMAT:
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise InputError(
             "the checkpoint is another version's and cannot be gone on from",
             where=str(path),
@@ -81,22 +84,27 @@ class Log:
 
     Args:
         path: the file. step: lines after this step are dropped: a killed run repeats them.
+
+    Raises:
+        OutputError: it cannot be written; so does :meth:`add`.
     """
 
     def __init__(self, path: Path, step: int) -> None:
         self._path = path
         rows = [row for row in self.read() if row.step <= step]
-        part = path.with_name(path.name + ".part")
-        with part.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([field.name for field in fields(LogRow)])
-            writer.writerows(map(_cells, rows))
-        part.replace(path)
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow([field.name for field in fields(LogRow)])
+        writer.writerows(map(_cells, rows))
+        write_file(path, text.getvalue().encode())
 
     def add(self, row: LogRow) -> None:
         """Append a line."""
-        with self._path.open("a", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerow(_cells(row))
+        try:
+            with self._path.open("a", newline="", encoding="utf-8") as file:
+                csv.writer(file, lineterminator="\n").writerow(_cells(row))
+        except OSError as error:
+            raise unwritable(self._path.parent, error) from error
 
     def read(self) -> list[LogRow]:
         """All lines; one that was cut off by a kill is left out."""
@@ -125,6 +133,9 @@ def plot(path: Path, rows: Sequence[LogRow], title: str, first_psnr: float) -> s
 
     Returns:
         Empty, or why there is no picture.
+
+    Raises:
+        OutputError: it cannot be written.
     """
     try:
         from matplotlib.figure import Figure
@@ -145,7 +156,7 @@ def plot(path: Path, rows: Sequence[LogRow], title: str, first_psnr: float) -> s
     right.set_ylabel("validation PSNR on Y, dB")
     figure.legend(loc="outside upper right", ncols=2)
     left.set_title(title, loc="left")
-    part = path.with_name(f".{path.name}.part")
-    figure.savefig(part, format="png")
-    part.replace(path)
+    png = io.BytesIO()
+    figure.savefig(png, format="png")
+    write_file(path, png.getbuffer())
     return ""

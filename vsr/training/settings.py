@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vsr.errors import InputError, UsageError
+from vsr.models.weights import write_file
 from vsr.training.losses import Loss
 
 __all__ = ["TrainSettings"]
@@ -33,7 +34,7 @@ class TrainSettings:
         warmup: share of the steps in which the rate rises.
         loss: ``l1``, ``charbonnier`` or ``psnr`` (:mod:`vsr.training.losses`).
         optimiser: ``adam``, ``adamw``, or ``muon`` for the convolutions and Adam for the rest.
-        weight_decay: AdamW's.
+        weight_decay: AdamW's; 0 with the others.
         average: decay of the moving average of the weights.
         clip: gradients are clipped at this many times their usual norm; 0 never clips.
         precision: ``float32`` or ``bfloat16`` (autocast of the trunk).
@@ -86,10 +87,19 @@ class TrainSettings:
             raise UsageError("warmup and average are shares: from 0 to below 1")
         if self.steps and self.time_budget:
             raise UsageError("steps and a time budget exclude each other")
+        if self.weight_decay and self.optimiser != "adamw":
+            raise UsageError(
+                f"weight decay is adamw's, and the optimiser is {self.optimiser}",
+                remedy="Choose --optimiser adamw, or leave --weight-decay out.",
+            )
 
     def save(self, path: Path) -> None:
-        """Write as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        """Write as JSON, all of it or nothing.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        write_file(path, (json.dumps(asdict(self), indent=1) + "\n").encode())
 
     @classmethod
     def load(cls, path: Path) -> TrainSettings:

@@ -8,7 +8,11 @@ from torch import Tensor, nn
 from vsr.metrics import psnr_y
 from vsr.training.data.store import Store
 
-__all__ = ["validate", "validation_pairs"]
+__all__ = ["BEST_PSNR", "validate", "validation_pairs"]
+
+#: What a picture counts at most, dB. A flat one can be met exactly, and its infinite or very high
+#: PSNR would alone decide which weights are the best.
+BEST_PSNR = 50.0
 
 
 def validation_pairs(store: Store, size: int | None) -> list[tuple[Tensor, Tensor]]:
@@ -36,7 +40,8 @@ def validate(
 ) -> float:
     """Mean PSNR on Y, dB: results rounded to 8 bits, ``scale`` pixels shaved at each edge.
 
-    Float32 whatever the training's precision; ``net`` is in evaluation mode.
+    A picture counts :data:`BEST_PSNR` at most. Float32 whatever the training's precision; ``net``
+    is in evaluation mode.
     """
     total = 0.0
     # torch lets convolutions on a GPU round to eleven bits unless told otherwise.
@@ -44,5 +49,5 @@ def validate(
     with torch.inference_mode(), tf32:
         for lr, hr in pairs:
             sr = net(lr.to(device).float()).clamp(0, 255).round()
-            total += float(psnr_y(sr, hr.to(device), shave=scale))
+            total += min(float(psnr_y(sr, hr.to(device), shave=scale)), BEST_PSNR)
     return total / len(pairs)

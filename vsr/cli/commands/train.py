@@ -65,7 +65,7 @@ def _option(section: str, *names: str, **settings: Any) -> Callable[[F], F]:
 )  # fmt: skip
 @_option(
     _DATA, "--data", required=True, type=click.Path(), metavar="FOLDER",
-    help="Images, in subfolders too: png, jpg, webp, bmp, tif.",
+    help="Images, in subfolders too: png, jpg, webp, bmp, tif. Runs in it are left out.",
 )  # fmt: skip
 @_option(
     _DATA, "--validation", type=click.Path(), metavar="FOLDER",
@@ -121,7 +121,7 @@ def _option(section: str, *names: str, **settings: Any) -> Callable[[F], F]:
          help="muon: for convolutions, with Adam for the rest.  [default: muon]")  # fmt: skip
 @_option(
     _LEARNING, "--weight-decay", type=click.FloatRange(0), default=0.0, metavar="X",
-    help="AdamW's.  [default: 0]",
+    help="AdamW's; an error with the others.  [default: 0]",
 )  # fmt: skip
 @_option(
     _LEARNING, "--average", type=click.FloatRange(0, 1, max_open=True), default=0.998, metavar="X",

@@ -74,7 +74,8 @@ class Graphs:
 
     Where a shape cannot be recorded, ``work`` itself is called from then on, and a note says so.
     A batch with fewer frames than a recording of that size goes through the larger one: recording
-    takes seconds, computing some frames of it for nothing does not.
+    takes seconds, computing some frames of it for nothing does not. Threads take turns: a recording
+    has one place for what goes in and one for what comes out.
 
     Args:
         work: maps ``(N, C, H, W)`` to a tensor of ``N``, frame by frame: what a frame gives does
@@ -92,6 +93,7 @@ class Graphs:
         self._notes = notes
         self._most = most
         self._kept: OrderedDict[torch.Size, Recording | None] = OrderedDict()
+        self._turn = threading.Lock()
 
     def __call__(self, x: Tensor) -> Tensor:
         """``work(x)``; the result is the caller's own.
@@ -99,14 +101,15 @@ class Graphs:
         Raises:
             OutOfMemoryError: (torch's) there is no room for ``work`` itself.
         """
-        recording = self._recording(x)
-        if recording is None:
-            return self._work(x)
-        frames = len(x)
-        recording.source[:frames].copy_(x)
-        recording.replay()
-        # The next replay writes to the same place.
-        return recording.result[:frames].clone()
+        with self._turn:
+            recording = self._recording(x)
+            if recording is None:
+                return self._work(x)
+            frames = len(x)
+            recording.source[:frames].copy_(x)
+            recording.replay()
+            # The next replay writes to the same place.
+            return recording.result[:frames].clone()
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:

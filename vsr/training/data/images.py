@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,16 +16,26 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFile import ImageFile
 
-__all__ = ["ENDINGS", "find_images", "read_image"]
+__all__ = ["CURVES", "DATA", "ENDINGS", "SETTINGS", "find_images", "read_image", "size_told"]
 
 #: Files with other endings are not taken for images.
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+#: A folder with the first two is a training run's; the third is a picture that it makes there.
+#: DATA tells the run's sources, a line each; runs of old have the images' alone.
+SETTINGS, DATA, CURVES = "settings.json", "data.txt", "curves.png"
 #: Lossy images with a longer side from here on are shrunk; smaller ones have no pixels to spare.
 LARGE = 2000
 
 
-def find_images(folder: Path) -> list[Path]:
+def find_images(folder: Path, *, but: Collection[Path] = ()) -> list[Path]:
     """The images below ``folder``, sorted by their path in it; hidden ones are left out.
+
+    What a training run makes is no image to train on, either: left out are folders that are runs,
+    and curves where ``folder`` itself is one.
+
+    Args:
+        folder: where to look, in subfolders too.
+        but: a run's folders, about to be made or there: left out where they are below ``folder``.
 
     Raises:
         InputError: there is no such folder, or no image in it.
@@ -32,12 +44,22 @@ def find_images(folder: Path) -> list[Path]:
         raise InputError(
             "there is no such folder", where=str(folder), remedy="Name a folder with images."
         )
+    below = list(folder.rglob("*"))
+    runs = {p.parent for p in below if p.name == SETTINGS and p.with_name(DATA).is_file()}
+    others = {path.resolve() for path in but}
+    curves = folder / CURVES if folder in runs or folder.resolve() in others else None
+    left_out = {
+        *(runs - {folder}),
+        *(p for p in below if others and p.is_dir() and p.resolve() in others),
+    }
     found = [
         path
-        for path in folder.rglob("*")
+        for path in below
         if path.suffix.lower() in ENDINGS
         and path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path != curves
+        and left_out.isdisjoint(path.parents)
     ]
     if not found:
         raise InputError(
@@ -66,8 +88,33 @@ def read_image(path: Path, *, shrink: bool = True) -> NDArray[np.uint8]:
         InputError: it cannot be decoded.
         DependencyError: Pillow is not installed.
     """
+    with _opened(path) as image:
+        from PIL import Image, ImageOps
+
+        lossy = _is_lossy(path, image)
+        whole = _rounded(path, image) if _has_deep_colours(image) else image
+        rgb = _to_rgb(ImageOps.exif_transpose(whole))
+    size = _shrunk(rgb.size) if shrink and lossy else rgb.size
+    if size != rgb.size:
+        rgb = rgb.resize(size, Image.Resampling.BICUBIC)
+    return np.asarray(rgb)
+
+
+def size_told(path: Path, *, shrink: bool = True) -> tuple[int, int]:
+    """Width and height of what :func:`read_image` gives, by the file's header, or turned.
+
+    Raises:
+        InputError, DependencyError: as there; but what is wrong behind the header is not seen.
+    """
+    with _opened(path) as image:
+        return _shrunk(image.size) if shrink and _is_lossy(path, image) else image.size
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[ImageFile]:
+    """An image whose header has been read; what is wrong with it in the block becomes ours."""
     try:
-        from PIL import Image, ImageOps, UnidentifiedImageError
+        from PIL import Image, UnidentifiedImageError
     except ImportError as error:
         raise DependencyError(
             "reading training images needs Pillow",
@@ -75,9 +122,7 @@ def read_image(path: Path, *, shrink: bool = True) -> NDArray[np.uint8]:
         ) from error
     try:
         with Image.open(path) as image:
-            lossy = image.format == "JPEG" or _is_lossy_webp(path)
-            whole = _rounded(path, image) if _has_deep_colours(image) else image
-            rgb = _to_rgb(ImageOps.exif_transpose(whole))
+            yield image
     except (
         UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError,
     ) as error:  # fmt: skip
@@ -86,12 +131,19 @@ def read_image(path: Path, *, shrink: bool = True) -> NDArray[np.uint8]:
             where=str(path),
             remedy="Repair it or take it out of the folder.",
         ) from error
-    longest = max(rgb.size)
-    if shrink and lossy and longest >= LARGE:
-        factor = max(2.0, longest / LARGE)
-        size = (round(rgb.width / factor), round(rgb.height / factor))
-        rgb = rgb.resize(size, Image.Resampling.BICUBIC)
-    return np.asarray(rgb)
+
+
+def _shrunk(size: tuple[int, int]) -> tuple[int, int]:
+    """What a lossy image's size becomes."""
+    if max(size) < LARGE:
+        return size
+    factor = max(2.0, max(size) / LARGE)
+    width, height = (round(n / factor) for n in size)
+    return width, height
+
+
+def _is_lossy(path: Path, image: ImageFile) -> bool:
+    return image.format == "JPEG" or _is_lossy_webp(path)
 
 
 def _has_deep_colours(image: ImageFile) -> bool:

@@ -21,10 +21,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vsr.errors import InputError
+from vsr.errors import InputError, OutputError
 from vsr.models.bicubic import imresize
 from vsr.training.data.contrast import contrast_name, harder
-from vsr.training.data.images import read_image
+from vsr.training.data.usable import PATCH, HrReader, Least, whole
 
 __all__ = [
     "DRAWING_FORMAT",
@@ -155,6 +155,7 @@ def prepare(
     *,
     scale: int,
     patch: int,
+    least: Least = PATCH,
     shrink: bool = True,
     degrade: Degrade | None = None,
     drawings: int = 0,
@@ -174,6 +175,7 @@ def prepare(
         target: the store; it appears when it is complete.
         scale: HR pixels per LR pixel.
         patch: LR pixels that every side must have.
+        least: why so many, for messages.
         shrink: shrink large lossy images first, see :func:`~vsr.training.data.images.read_image`.
         degrade: makes versions of an LR picture; it also gets the image's number.
         drawings: so many are stored after the images, see :mod:`vsr.training.data.drawings`. Their
@@ -186,26 +188,36 @@ def prepare(
         on_image: called with images done and in all.
 
     Raises:
-        InputError: images cannot be read or are smaller than a patch; all of them are named.
+        InputError: images cannot be read or are too small; all of them are named, a line each, and
+            none is prepared any more once one is known.
+        OutputError: the store cannot be written.
         DependencyError: Pillow is not installed, or for drawings OpenCV.
     """
     if (target / _INDEX).is_file():
         return Store.open(target)
     on_image(0, len(images) + drawings)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(target.with_name(f".{target.name}.lock")):
-        if not (target / _INDEX).is_file():
-            part = target.with_name(f".{target.name}.part")
-            shutil.rmtree(part, ignore_errors=True)
-            part.mkdir()
-            try:
-                _write(
-                    images, folder, part, scale, patch, shrink, degrade, drawings, sizes, contrast,
-                    on_image,
-                )  # fmt: skip
-                part.replace(target)
-            finally:
+    read = HrReader(folder, scale, patch, least, shrink=shrink)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(target.with_name(f".{target.name}.lock")):
+            if not (target / _INDEX).is_file():
+                part = target.with_name(f".{target.name}.part")
                 shutil.rmtree(part, ignore_errors=True)
+                part.mkdir()
+                try:
+                    _write(
+                        images, folder, part, scale, patch, read, degrade, drawings, sizes,
+                        contrast, on_image,
+                    )  # fmt: skip
+                    part.replace(target)
+                finally:
+                    shutil.rmtree(part, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(
+            f"the prepared images cannot be written ({error.strerror or error})",
+            where=str(target.parent),
+            remedy="Make room, change the permissions, or choose another folder with --store.",
+        ) from error
     return Store.open(target)
 
 
@@ -247,7 +259,7 @@ def _write(
     part: Path,
     scale: int,
     patch: int,
-    shrink: bool,
+    read: HrReader,
     degrade: Degrade | None,
     drawings: int,
     sizes: int,
@@ -255,15 +267,16 @@ def _write(
     on_image: Callable[[int, int], None],
 ) -> None:
     entries: list[Entry] = []
-    problems: list[InputError] = []
     names = [path.relative_to(folder).as_posix() for path in images] + drawing_names(drawings)
     sources: list[Path | int] = [*images, *range(drawings)]
+    read.glance(images)
     with (part / "lr.u8").open("wb") as lr_file, (part / "hr.u8").open("wb") as hr_file:
         for number, (name, source) in enumerate(zip(names, sources, strict=True)):
-            try:
-                hr = _read(source, scale, patch, shrink=shrink)
-            except InputError as error:
-                problems.append(error)
+            if isinstance(source, Path):
+                hr = read(source)
+            else:
+                hr = None if read.failed else _drawn(source, scale)
+            if hr is None or read.failed:  # what is left is read only to be named
                 continue
             for label, size in _variants(hr, name, source, sizes, contrast, scale, patch):
                 lr = imresize(size, 1 / scale)
@@ -277,19 +290,17 @@ def _write(
                 hr_file.write(np.ascontiguousarray(size).data)
             on_image(number + 1, len(sources))
         lengths = {"lr": lr_file.tell(), "hr": hr_file.tell()}
-    if problems:
-        raise _together(problems, folder)
+    if read.failed:
+        raise read.error()
     index = {"scale": scale, **lengths, "entries": [asdict(entry) for entry in entries]}
     (part / _INDEX).write_text(json.dumps(index) + "\n", encoding="utf-8")
 
 
-def _read(source: Path | int, scale: int, patch: int, *, shrink: bool) -> NDArray[np.uint8]:
-    """HR of an image, or of the drawing of a number."""
-    if isinstance(source, int):
-        from vsr.training.data.drawings import draw
+def _drawn(number: int, scale: int) -> NDArray[np.uint8]:
+    """HR of the drawing of a number."""
+    from vsr.training.data.drawings import draw
 
-        return _whole(draw(source), scale)
-    return _cropped(read_image(source, shrink=shrink), source, scale, patch)
+    return whole(draw(number), scale)
 
 
 def _variants(
@@ -304,7 +315,7 @@ def _variants(
         yield name, size
     if not contrast:
         return
-    steep = _whole(harder(hr, name), scale)
+    steep = whole(harder(hr, name), scale)
     if min(steep.shape[:2]) // scale >= patch:
         for size in _halved(steep, sizes, scale, patch):
             yield contrast_name(name), size
@@ -316,39 +327,7 @@ def _halved(
     """``hr``, and then half of it and so on, as long as it is no smaller than a patch."""
     for number in range(sizes):
         if number:
-            hr = _whole(imresize(hr, 0.5), scale)
+            hr = whole(imresize(hr, 0.5), scale)
         if number and min(hr.shape[:2]) // scale < patch:
             return
         yield hr
-
-
-def _whole(hr: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
-    """Without the pixels that are no multiple of ``scale``."""
-    height, width = hr.shape[:2]
-    return hr[: height // scale * scale, : width // scale * scale]
-
-
-def _cropped(hr: NDArray[np.uint8], path: Path, scale: int, patch: int) -> NDArray[np.uint8]:
-    height, width = hr.shape[:2]
-    if min(height, width) // scale < patch:
-        raise InputError(
-            f"{width}x{height} pixels are smaller than a patch ({patch * scale}x{patch * scale})",
-            where=str(path),
-            remedy=f"Take it out of the folder, or choose a --patch of at most "
-            f"{min(height, width) // scale}.",
-        )
-    return _whole(hr, scale)
-
-
-def _together(problems: list[InputError], folder: Path) -> InputError:
-    if len(problems) == 1:
-        return problems[0]
-    shown = "; ".join(
-        f"{Path(p.where).relative_to(folder).as_posix()}: {p.what}" for p in problems[:3]
-    )
-    more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
-    return InputError(
-        f"{len(problems)} images cannot be used: {shown}{more}",
-        where=str(folder),
-        remedy="Take them out of the folder; for small ones, a smaller --patch may do.",
-    )
