@@ -83,9 +83,9 @@ _FULL_RGB_ONLY = {"vp9"}
 _MATRICES = {
     "prores": (Matrix.BT709, Matrix.SMPTE170M, Matrix.BT2020_NCL),
     "vp9": (
-        *(Matrix.BT709, Matrix.BT470BG, Matrix.SMPTE170M, Matrix.SMPTE240M, Matrix.BT2020_NCL),
+        Matrix.BT709, Matrix.BT470BG, Matrix.SMPTE170M, Matrix.SMPTE240M, Matrix.BT2020_NCL,
     ),
-}
+}  # fmt: skip
 # What is written instead: the same equations, or nearly so; else those of today's players.
 _NEAREST = {Matrix.BT470BG: Matrix.SMPTE170M, Matrix.FCC: Matrix.SMPTE170M}
 # Primaries that an encoder has no word for.
