@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ Degrade = Callable[[NDArray[np.uint8], int], Sequence[tuple[NDArray[np.uint8], i
 
 _INDEX = "index.json"
 #: Changes when a store is prepared otherwise, so that old ones are not taken.
-_FORMAT = 1
+_FORMAT = 2
 #: Changes when a number's drawing is another one.
 DRAWING_FORMAT = 1
 #: One in so many images is for validation.
@@ -139,13 +140,26 @@ def hold_out(names: Sequence[str]) -> set[str]:
 
 
 def fingerprint(images: Iterable[Path], folder: Path, *facts: object) -> str:
-    """Sixteen hexadecimal digits that change with the files (name, size, time) and ``facts``."""
+    """Sixteen hexadecimal digits that change with the files (names, bytes) and ``facts``.
+
+    Not with when the files were written, so that a copied folder is the same one.
+    """
     digest = hashlib.sha256(repr((_FORMAT, facts)).encode())
     for path in images:
         found = path.stat()
         name = path.relative_to(folder).as_posix()
-        digest.update(repr((name, found.st_size, found.st_mtime_ns)).encode())
+        digest.update(repr((name, _of_bytes(path, found.st_size, found.st_mtime_ns))).encode())
     return digest.hexdigest()[:16]
+
+
+@lru_cache(maxsize=None)
+def _of_bytes(path: Path, _size: int, _mtime_ns: int) -> str:
+    """A file's SHA-256; empty if it cannot be read, which is told with the other unusable ones."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
 
 
 def prepare(
