@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -152,7 +152,7 @@ def fingerprint(images: Iterable[Path], folder: Path, *facts: object) -> str:
     return digest.hexdigest()[:16]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _of_bytes(path: Path, _size: int, _mtime_ns: int) -> str:
     """A file's SHA-256; empty if it cannot be read, which is told with the other unusable ones."""
     try:
