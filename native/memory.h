@@ -6,8 +6,8 @@
 #include <cstring>
 #include <mutex>
 #include <new>
+#include <type_traits>
 #include <utility>
-#include <vector>
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
@@ -25,15 +25,17 @@ class Pages {
   static void* take(size_t bytes) {
     {
       std::lock_guard lock(mutex_);
-      for (size_t i = 0; i < kept_.size(); ++i)
+      for (int i = 0; i < count_; ++i)
         if (kept_[i].bytes == bytes) {
           void* found = kept_[i].data;
-          kept_.erase(kept_.begin() + i);
+          kept_[i] = kept_[--count_];
           return found;
         }
       // Another size of frame: what was kept is of no use any more.
-      for (const Block& block : kept_) munmap(block.data, block.bytes);
-      kept_.clear();
+      while (count_ > 0) {
+        --count_;
+        munmap(kept_[count_].data, kept_[count_].bytes);
+      }
     }
     // More than is wanted, to cut an aligned piece out of it.
     void* wide = mmap(nullptr, bytes + kHuge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -53,8 +55,8 @@ class Pages {
   static void give(void* data, size_t bytes) {
     if (bytes < kLargest) {
       std::lock_guard lock(mutex_);
-      if (kept_.size() < kMost) {
-        kept_.push_back({data, bytes});
+      if (count_ < kMost) {
+        kept_[count_++] = {data, bytes};
         return;
       }
     }
@@ -62,13 +64,17 @@ class Pages {
   }
 
  private:
-  static constexpr size_t kLargest = size_t{1} << 25, kMost = 16;
+  static constexpr size_t kLargest = size_t{1} << 25;
+  static constexpr int kMost = 16;
   struct Block {
     void* data;
     size_t bytes;
   };
+  // Nothing here is destroyed when the process ends: a thread may still be at a frame then.
   static inline std::mutex mutex_;
-  static inline std::vector<Block> kept_;
+  static_assert(std::is_trivially_destructible_v<std::mutex>);
+  static inline Block kept_[kMost];
+  static inline int count_ = 0;
 };
 #endif
 

@@ -14,13 +14,16 @@ namespace vsr {
 
 class Shares {
  public:
-  Shares(int members, int rows) : rows_(rows), cost_(members, 1.0), even_(cut()), cuts_(even_) {}
+  Shares(int members, int rows) : rows_(rows), cost_(members, 1.0), even_(members + 1) {
+    cut(even_);
+    cuts_ = better_ = even_;
+  }
 
   // The rows of a member.
   int begin(int member) const { return cuts_[member]; }
   int end(int member) const { return cuts_[member + 1]; }
 
-  // Takes the seconds that each member was busy in a stage.
+  // Takes the seconds that each member was busy in a stage. Allocates nothing, so it cannot fail.
   void learn(const double* seconds) {
     double all = 0;
     for (size_t i = 0; i < cost_.size(); ++i) all += seconds[i];
@@ -38,9 +41,9 @@ class Shares {
       cuts_ = even_;
       return;
     }
-    const std::vector<int> better = cut();
+    cut(better_);
     // Rows that change hands must be fetched from another core's cache.
-    if (longest(better) < kWorthwhile * longest(cuts_)) cuts_ = better;
+    if (longest(better_) < kWorthwhile * longest(cuts_)) cuts_ = better_;
   }
 
  private:
@@ -54,18 +57,16 @@ class Shares {
                        [](double cost) { return std::abs(cost - 1) < kAlike; });
   }
 
-  // Parts that take equally long.
-  std::vector<int> cut() const {
+  // Makes parts that take equally long.
+  void cut(std::vector<int>& cuts) const {
     double total = 0;
     for (double cost : cost_) total += 1 / cost;
-    std::vector<int> cuts{0};
     double before = 0;
-    for (double cost : cost_) {
-      before += 1 / cost;
-      cuts.push_back(static_cast<int>(rows_ * before / total + 0.5));
+    for (size_t i = 0; i < cost_.size(); ++i) {
+      before += 1 / cost_[i];
+      cuts[i + 1] = static_cast<int>(rows_ * before / total + 0.5);
     }
     cuts.back() = rows_;
-    return cuts;
   }
 
   double longest(const std::vector<int>& cuts) const {
@@ -80,7 +81,7 @@ class Shares {
   int stages_ = 0;
 #endif
   std::vector<double> cost_;  // of a row, against the average
-  std::vector<int> even_, cuts_;
+  std::vector<int> even_, cuts_, better_;  // where each member's rows begin, and the last ones end
 };
 
 }  // namespace vsr

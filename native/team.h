@@ -50,8 +50,9 @@ class Barrier {
 
 // Runs work(0) .. work(members - 1) at the same time; the caller is member 0.
 //
-// Throws std::runtime_error if the system gives too few threads. Nothing has run then: members wait
-// for each other, so none begins before all are there.
+// Throws std::runtime_error if the system gives too few threads, std::bad_alloc if there is no memory
+// for them. Nothing has run then: members wait for each other, so none begins before all are there.
+// What `work` throws ends the process.
 template <class Work>
 void in_parallel(int members, Work&& work) {
   enum Gate { kClosed, kOpen, kCalledOff };
@@ -76,6 +77,10 @@ void in_parallel(int members, Work&& work) {
     join();
     throw std::runtime_error("the system gives it " + std::to_string(1 + others.size()) + " of " +
                              std::to_string(members) + " threads");
+  } catch (...) {  // no memory for one
+    decide(kCalledOff);
+    join();
+    throw;
   }
   decide(kOpen);
   work(0);

@@ -109,14 +109,14 @@ VSR_API long vsr_training_tape(int height, int width) { return tape_bytes({heigh
 // 0, or 1 if there is no room.
 VSR_API int vsr_training_forward(const int* shape, const int* natural, float base, float* weights,
                                  Cell* packed, char* tape, const float* x, float* out) {
-  const Call call(shape);
-  Cursor c(weights);
-  const Group w(c, call.widths);
-  Room room(packed);
-  const GroupJoins joins(call.widths.wcrw);
-  const PackedGroup p(room, w, false, joins);
-  const long bytes = tape_bytes(call.size), image = call.elements();
   return with_room([&] {
+    const Call call(shape);
+    Cursor c(weights);
+    const Group w(c, call.widths);
+    Room room(packed);
+    const GroupJoins joins(call.widths.wcrw);
+    const PackedGroup p(room, w, false, joins);
+    const long bytes = tape_bytes(call.size), image = call.elements();
     share(call.size, call.images, call.threads, [&](int i, int, Scratch& s) {
       Arena m(tape + i * bytes);
       GroupTape t(m, call.size);
@@ -130,15 +130,15 @@ VSR_API int vsr_training_forward(const int* shape, const int* natural, float bas
 VSR_API int vsr_training_backward(const int* shape, const int* natural, float base, float* weights,
                                   Cell* packed, char* tape, const float* g, float* dx,
                                   float* of_weights) {
-  const Call call(shape);
-  Cursor c(weights);
-  const Group w(c, call.widths);
-  const long count = c.used();
-  Room room(packed);
-  const GroupJoins joins(call.widths.wcrw);
-  const PackedGroup p(room, w, false, joins);
-  const long bytes = tape_bytes(call.size), image = call.elements();
   return with_room([&] {
+    const Call call(shape);
+    Cursor c(weights);
+    const Group w(c, call.widths);
+    const long count = c.used();
+    Room room(packed);
+    const GroupJoins joins(call.widths.wcrw);
+    const PackedGroup p(room, w, false, joins);
+    const long bytes = tape_bytes(call.size), image = call.elements();
     share(call.size, call.images, call.threads, [&](int i, int part, Scratch& s) {
       Cursor at(of_weights + part * count);
       const Group d(at, call.widths);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -43,7 +44,8 @@ class Kept {
 template <class Each>
 void share(Size size, int images, int threads, Each&& each) {
   static std::mutex one_call;
-  static std::vector<Kept> kept;
+  // Never destroyed: a thread may still be at a step when the process ends.
+  static std::vector<Kept>& kept = *new std::vector<Kept>;
   const std::lock_guard<std::mutex> lock(one_call);
   const int parts = std::max(1, std::min(threads, images));
   if (kept.size() < static_cast<size_t>(parts)) kept.resize(parts);
@@ -61,6 +63,8 @@ void share(Size size, int images, int threads, Each&& each) {
     for (; next < parts; ++next) others.emplace_back(work, next);
   } catch (const std::system_error&) {
     // The system gives no more threads: the other parts are this one's too.
+  } catch (const std::bad_alloc&) {
+    // Nor is there memory for one.
   }
   work(0);
   for (; next < parts; ++next) work(next);
