@@ -54,6 +54,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Clip]:
         "avi": make_clip(
             folder / "a.avi", frames=FRAMES, options={"g": "12", "bf": "0", "preset": "medium"}
         ),
+        "avi_b": make_clip(folder / "b.avi", frames=FRAMES, options=reordered),
         "offset": make_clip(folder / "f.mov", frames=FRAMES, pts=[i + 500 for i in range(FRAMES)]),
         "ffv1": make_clip(folder / "i.mkv", frames=FRAMES, codec="ffv1"),
         "vp9": make_clip(
@@ -65,7 +66,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Clip]:
     }
 
 
-KINDS = ["mp4", "opengop", "vfr", "ts", "avi", "offset", "ffv1", "vp9"]
+KINDS = ["mp4", "opengop", "vfr", "ts", "avi", "avi_b", "offset", "ffv1", "vp9"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

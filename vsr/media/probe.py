@@ -83,8 +83,19 @@ class _Sample:
 
     pts: list[int] = field(default_factory=list)
     packets: int = 0
+    untimed: int = 0  # packets without a timestamp, between those that have one
+    _since: int = 0  # the same since the last of those
     frames: list[av.VideoFrame] = field(default_factory=list)
     errors: int = 0
+
+    def note(self, packet: av.Packet[av.VideoStream]) -> None:
+        """Count a packet, and keep its timestamp."""
+        self.packets += 1
+        pts = frame_pts(packet)
+        self._since += packet.pts is None and bool(self.pts)
+        if pts is not None:
+            self.untimed, self._since = self.untimed + self._since, 0
+            self.pts.append(pts)
 
 
 class _Prober:
@@ -163,10 +174,7 @@ class _Prober:
     def _look_at(
         self, packet: av.Packet[av.VideoStream], decoder: VideoCodecContext, sample: _Sample
     ) -> None:
-        pts = frame_pts(packet)
-        if pts is not None:
-            sample.pts.append(pts)
-        sample.packets += 1
+        sample.note(packet)
         if len(sample.frames) < _FRAMES:
             try:
                 sample.frames += decoder.decode(packet)
@@ -222,16 +230,16 @@ class _Prober:
         fmt = repack.format if repack is not None else PIXEL_FORMATS["gbrp"]
         pts = sorted(set(sample.pts))
         if not self.reached_end:
-            # Later packets may fill gaps between the last ones.
-            pts = pts[:-DEEPEST_REORDER]
+            pts = pts[:-DEEPEST_REORDER]  # later packets may fill gaps between the last ones
         if pts:
             common["start"] = pts[0]
-        rate = None if is_cover else _rate(stream, pts, self.reached_end)
+        rate = None if is_cover else _rate(stream, pts, sample.untimed, self.reached_end)
         exact = (
             self.reached_end
             and has_packet_pts(self.container)
             and common["codec"] not in _UNEVEN
             and 0 < len(sample.pts) == len(pts)
+            and not sample.untimed
         )
         order = context.field_order
         kinds = {data.type for data in side_data(sample.frames)}
@@ -250,7 +258,7 @@ class _Prober:
             interlaced=order in _INTERLACED_ORDERS
             or any(frame.interlaced_frame for frame in sample.frames),
             top_field_first=order in _TOP_FIRST_ORDERS or order not in _INTERLACED_ORDERS,
-            variable_rate=_is_variable(pts),
+            variable_rate=not sample.untimed and _is_variable(pts),
             frames=1 if is_cover else len(pts) if exact else self._estimate(stream, rate),
             frames_exact=exact or is_cover,
             hdr=_hdr(sample.frames),
@@ -308,17 +316,18 @@ def _is_variable(pts: Sequence[int]) -> bool:
     return bool(steps) and (max(steps) - min(steps) > 2 or 2 * max(steps) >= 3 * max(min(steps), 1))
 
 
-def _rate(stream: av.VideoStream, pts: Sequence[int], whole: bool) -> Fraction | None:
+def _rate(stream: av.VideoStream, pts: Sequence[int], untimed: int, whole: bool) -> Fraction | None:
     """Frames per second over the file.
 
     Containers without frame counts claim odd rates (1000 for some Matroska files), so a claim is
-    believed only when the sampled timestamps bear it out.
+    believed only when the sampled timestamps bear it out. ``untimed`` frames lie between those: a
+    PES packet of an MPEG program stream has one timestamp for all its frames.
     """
     claims = [r for r in (stream.average_rate, stream.guessed_rate, stream.base_rate) if r]
     if len(pts) < 2 or stream.time_base is None:
         return claims[0] if claims else None
-    seen = (len(pts) - 1) / ((pts[-1] - pts[0]) * stream.time_base)
-    slack = Fraction(1, 20) if whole else Fraction(1, 2)
+    seen = (len(pts) - 1 + untimed) / ((pts[-1] - pts[0]) * stream.time_base)
+    slack = Fraction(1, 20) if whole and not untimed else Fraction(1, 2)
     for claim in claims:
         if abs(claim / seen - 1) <= slack:
             return claim

@@ -36,9 +36,9 @@ class Timed(Protocol):
 class Batcher:
     """Collects frames of the requested part into batches.
 
-    Timestamps: a frame without one gets the previous frame's plus the last step (the stream's
-    nominal step at first); one that is not after its predecessor moves to one tick after it. So
-    every frame is kept, and both are counted.
+    Timestamps: a frame without one gets the previous frame's plus the last step between two that
+    have one (the stream's nominal step at first); one that is not after its predecessor moves to
+    one tick after it. So every frame is kept, and both are counted.
 
     Durations are the distance to the next frame, because those that MP4 states belong to decoding
     order. The last frame keeps the stated one, or the step before it where nothing sensible is
@@ -55,6 +55,7 @@ class Batcher:
         self._durations: list[int] = []
         self._taken = 0  # frames of the part so far
         self._previous: int | None = None
+        self._invented = False  # the previous one's timestamp
         nominal = nominal_step(request.video)
         self._step = nominal or 1
         self._nominal = nominal or float("inf")
@@ -95,6 +96,7 @@ class Batcher:
 
     def _stamp(self, frame: Timed) -> int:
         pts = frame.pts if frame.pts is not None else frame.dts
+        invented = pts is None
         if pts is None:
             self._stats.invented_pts += 1
             pts = 0 if self._previous is None else self._previous + self._step
@@ -105,8 +107,11 @@ class Batcher:
                 self._stats.largest_move = max(self._stats.largest_move, move)
                 pts = self._previous + 1
             else:
-                self._step = pts - self._previous
-                self._note_gap(self._step)
+                step = pts - self._previous
+                self._note_gap(step)
+                if not self._invented:
+                    self._step = step
+        self._invented = invented
         self._previous = pts
         return pts
 

@@ -27,7 +27,7 @@ from vsr.media.read.deinterlace import Deinterlacer
 from vsr.media.read.notes import UNREADABLE, UNREADABLE_REST, cut_short
 from vsr.media.read.reader import ReadRequest, ReadStats
 from vsr.media.read.storage import HostStorage, Storage
-from vsr.media.read.timestamps import frame_pts, has_packet_pts
+from vsr.media.read.timestamps import DecodingTimes, frame_pts, has_packet_pts
 from vsr.media.source import decoder_of, open_source, video_stream
 from vsr.types import PIXEL_FORMATS, FrameBatch, SidePacket
 
@@ -117,6 +117,8 @@ class PyAVReader:
             self._container.close()
         # FFmpeg's default is slice threading, which most files cannot use.
         self._container, self._stream, self._decoder = self._source("AUTO")
+        timed = has_packet_pts(self._container)
+        self._times = None if timed else DecodingTimes(self._stream)
         self._time_base = self._stream.time_base or self._request.video.time_base
 
     def _source(self, threads: str) -> tuple[InputContainer, av.VideoStream, VideoCodecContext]:
@@ -240,6 +242,8 @@ class PyAVReader:
                 refused += 1
                 continue
             for frame in frames:
+                if self._times is not None:
+                    frame.pts = self._times.of(frame)
                 last = frame.pts
                 yield frame
             given += len(frames)

@@ -21,6 +21,7 @@ from vsr.types import Trim
 
 __all__ = [
     "DEEPEST_REORDER",
+    "DecodingTimes",
     "first_shown",
     "frame_pts",
     "has_packet_pts",
@@ -35,6 +36,29 @@ DEEPEST_REORDER = 16
 def has_packet_pts(container: InputContainer) -> bool:
     """Whether packets tell when frames are shown; AVI stores no presentation timestamps."""
     return container.format.name != "avi"
+
+
+class DecodingTimes:
+    """When frames are shown whose packets do not tell (AVI): when they come out of the decoder.
+
+    A frame's time is that of the packet which made the decoder give it away, as for players. What
+    FFmpeg calls its pts is the time of the packet that it lay in: with B-frames that comes earlier
+    or later, and the times of frames in order jump back and forth. Frames that come out when there
+    are no more packets follow at the stream's frame rate.
+    """
+
+    def __init__(self, stream: av.VideoStream) -> None:
+        rate, tick = stream.average_rate, stream.time_base
+        self._step = max(1, round(1 / (rate * tick))) if rate and tick else 1
+        self._previous: int | None = None
+
+    def of(self, frame: av.VideoFrame) -> int | None:
+        """The next frame's time in ticks; ``None`` where nothing tells it."""
+        found = frame.dts
+        if found is None:
+            found = frame.pts if self._previous is None else self._previous + self._step
+        self._previous = found if found is not None else self._previous
+        return found
 
 
 def frame_pts(packet: av.Packet[av.VideoStream]) -> int | None:
@@ -183,6 +207,7 @@ def _timestamps(container: InputContainer, stream: av.VideoStream) -> Iterator[i
         if other.index != stream.index:
             other.discard = Discard.all
     decoded = not has_packet_pts(container)
+    times = DecodingTimes(stream)
     packets = Continuity(container, stream.index).through(Insistent(container, [stream]))
     for packet in packets:
         if not decoded:
@@ -194,4 +219,4 @@ def _timestamps(container: InputContainer, stream: av.VideoStream) -> Iterator[i
             frames = packet.decode()
         except av.error.FFmpegError:  # the reader counts it; here only times matter
             continue
-        yield from (frame.pts for frame in frames if frame.pts is not None)
+        yield from (pts for pts in map(times.of, frames) if pts is not None)
