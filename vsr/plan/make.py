@@ -293,8 +293,8 @@ def _deinterlace(video: VideoStreamInfo, mode: str, notes: Notes) -> bool:
 def _time_shift(info: MediaInfo, video: VideoStreamInfo, trim: Trim, notes: Notes) -> Fraction:
     """Seconds to add to every timestamp of every stream.
 
-    A clip whose beginning is cut off starts at 0. A source that starts below zero is moved up,
-    because players and the MP4 muxer lose frames there. A recording that counts from when its
+    A clip whose beginning is cut off starts at 0. A source whose picture starts below zero is moved
+    up, with what begins a little before it, because players and the MP4 muxer lose frames there. A recording that counts from when its
     broadcaster was switched on starts at 0: in files of other kinds, that would be hours of
     nothing. Anything else keeps its times.
     """
@@ -302,17 +302,17 @@ def _time_shift(info: MediaInfo, video: VideoStreamInfo, trim: Trim, notes: Note
     if trim.start is not None and trim.start > first:
         notes.why("start", "0 s", "the beginning is cut off, so the clip starts anew")
         return -trim.start * video.time_base
-    if first < 0:
-        shift = -first * video.time_base
-        notes.why(
-            "start", "0 s", f"the source starts at -{float(shift):.3f} s, where frames get lost"
-        )
-        return shift
     clock = first * video.time_base
+    begins = (s.start * s.time_base for s in info.streams if s.start is not None)
+    earliest = min((start for start in begins if clock - _LATE < start <= clock), default=clock)
+    if first < 0:
+        notes.why(
+            "start", "0 s", f"the source starts at {float(earliest):.3f} s, where frames get lost"
+        )
+        return -earliest
     if info.container in _RECORDINGS and clock > _LATE:
         notes.why("start", "0 s", f"the recorder's clock stood at {float(clock):.3f} s")
-        begins = (s.start * s.time_base for s in info.streams if s.start is not None)
-        return -min(start for start in begins if clock - _LATE < start <= clock)
+        return -earliest
     return Fraction(0)
 
 
