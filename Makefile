@@ -37,7 +37,7 @@ $(VENV)/.torch: constraints.txt | $(VENV)/.made
 	@touch $@
 
 # The C++ engine is part of the installation.
-$(VENV)/.installed: pyproject.toml hatch_build.py $(wildcard native/* native/*/*) $(VENV)/.torch
+$(VENV)/.installed: pyproject.toml hatch_build.py vsr/native_build.py $(wildcard native/* native/*/* native/*/*/*) $(VENV)/.torch
 	$(PIP) -e '.[dev]'
 	@touch $@
 

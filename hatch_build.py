@@ -22,6 +22,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 #: How much of a failed tool's last words is kept.
 _LAST_WORDS = 300
+#: Bytes that the compiler needs for one file.
+_ROOM_TO_COMPILE = 1 << 29
 #: CMake's component -> where in the package its libraries are.
 _FOLDERS = {"engine": "vsr/engine/native", "training": "vsr/models/trunk_native"}
 
@@ -79,7 +81,7 @@ def _build(sources: Path, targets: dict[str, Path]) -> str:
     with tempfile.TemporaryDirectory() as folder:
         for arguments in (
             ["-S", str(sources), "-B", folder, *generator],
-            ["--build", folder, "--parallel"],
+            ["--build", folder, "--parallel", str(_jobs())],
             *(
                 ["--install", folder, "--component", component, "--prefix", str(target)]
                 for component, target in targets.items()
@@ -90,6 +92,23 @@ def _build(sources: Path, targets: dict[str, Path]) -> str:
                 said = " ".join((done.stderr or done.stdout).split())
                 return f"cmake {arguments[0]} failed: {said[-_LAST_WORDS:]}"
     return ""
+
+
+def _jobs() -> int:
+    """How many files to compile at a time; CMake's own default may be all of them.
+
+    As many as there are cores and half gigabytes of memory, or what the environment says.
+    """
+    told = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL", "")
+    if told.isdecimal() and int(told) > 0:
+        return int(told)
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # the system does not tell
+        return cores
+    return max(1, min(cores, memory // _ROOM_TO_COMPILE))
 
 
 def _native_build(root: Path) -> ModuleType:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -309,6 +311,23 @@ def test_doctor_fails_where_something_essential_does(
     )
     assert any(line.startswith("  -   h264_nvenc ") for line in out.split("\n"))
     assert max(map(len, out.splitlines()[3:])) <= 80
+
+
+def test_doctor_goes_on_where_one_check_breaks(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> Iterator[checks.Finding]:
+        raise PackageNotFoundError("onnxruntime")
+        yield
+
+    broken.__name__ = "_backends"
+    monkeypatch.setattr(checks, "_backends", broken)
+    assert run(["doctor", "--json"]) == 8
+    found = json.loads(capsys.readouterr().out)
+    assert [f["text"] for f in found if f["state"] == "failed"] == [
+        "PackageNotFoundError: No package metadata was found for onnxruntime"
+    ]
+    assert any(f["name"] == "h264" for f in found)
 
 
 def test_doctor_survives_a_missing_library(

@@ -209,6 +209,21 @@ def test_the_number_of_threads_changes_no_bit(
     assert torch.equal(one, many)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_torchs_defaults_are_no_concern_of_it(engine: Library, dtype: torch.dtype) -> None:
+    upscale = open_backend("native", ModelPlan("fdiwn-m", 2, "clean"), "cpu", "float32")
+    x = 255 * torch.rand((1, 3, 20, 33), generator=torch.Generator().manual_seed(3))
+    expected = upscale(x)
+    try:  # as libraries that load models do for a while
+        torch.set_default_dtype(dtype)
+        torch.set_default_device("meta")
+        result = upscale(x)
+    finally:
+        torch.set_default_device(None)
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(result, expected)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("scale", SCALES)
 def test_set5_stays_within_a_hundredth_of_a_decibel(

@@ -12,6 +12,7 @@ import sysconfig
 import venv
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
@@ -92,6 +93,30 @@ def test_wheel_holds_what_it_must_and_nothing_else(wheel: Path) -> None:
         assert libraries & set(names) in (set(), libraries)
 
 
+def _hook() -> Any:
+    """The module that builds the C++ with the package."""
+    spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    build = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(build)
+    return build
+
+
+def test_no_more_files_are_compiled_at_a_time_than_there_is_room_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    build, gigabyte = _hook(), 1 << 30
+    monkeypatch.delenv("CMAKE_BUILD_PARALLEL_LEVEL", raising=False)
+    monkeypatch.setattr(build.os, "sched_getaffinity", lambda _: set(range(32)), raising=False)
+    for memory, jobs in ((64 * gigabyte, 32), (4 * gigabyte, 8), (gigabyte // 4, 1)):
+        told = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": memory // 4096}
+        monkeypatch.setattr(build.os, "sysconf", told.__getitem__, raising=False)
+        assert build._jobs() == jobs
+    monkeypatch.setenv("CMAKE_BUILD_PARALLEL_LEVEL", "3")
+    assert build._jobs() == 3
+
+
 @pytest.mark.parametrize(
     ("there", "wanted"),
     [
@@ -104,11 +129,7 @@ def test_wheel_holds_what_it_must_and_nothing_else(wheel: Path) -> None:
 def test_a_compiler_is_all_that_the_native_engine_asks_of_a_system(
     there: set[str], wanted: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
-    assert spec is not None
-    assert spec.loader is not None
-    build = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(build)
+    build = _hook()
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setattr(shutil, "which", lambda name: name if name in there else None)
     assert build.tools_to_install() == wanted

@@ -31,17 +31,24 @@ def digest(folder: Path) -> str:
 def write_record(record: Path, sources: Path, why: str) -> None:
     """Write down what was built from ``sources``, or ``why`` nothing was."""
     content = {"sources": digest(sources), "why": why}
-    record.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    beside = record.with_name(f".{record.name}.part")
+    beside.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    beside.replace(record)
 
 
 def problem(record: Path) -> str:
     """What a record says against the libraries beside it; empty if nothing."""
     if not record.is_file():
         return "it has not been built here"
-    said = json.loads(record.read_text(encoding="utf-8"))
-    if said["why"]:
-        return f"it was not built: {said['why']}"
-    # The sources of a checkout may have changed since.
-    if _SOURCES.is_dir() and digest(_SOURCES) != said["sources"]:
+    try:
+        said = json.loads(record.read_text(encoding="utf-8"))
+        why, sources = said["why"], said["sources"]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        return f"the record of its build cannot be read ({error}): install the package again"
+    if why:
+        return f"it was not built: {why}"
+    # The sources of a checkout may have changed since. Beside an installed package lies whatever
+    # others have called so.
+    if (_SOURCES / "CMakeLists.txt").is_file() and digest(_SOURCES) != sources:
         return "its library was built from other sources than these"
     return ""

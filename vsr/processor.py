@@ -12,7 +12,12 @@ def bfloat16_instructions() -> tuple[str, ...]:
 
     Like torch it obeys ``ATEN_CPU_CAPABILITY``: below AVX512 there are none.
     """
-    cpu = torch.cpu
-    if torch.backends.cpu.get_cpu_capability() != "AVX512" or not cpu._is_avx512_bf16_supported():
+    if torch.backends.cpu.get_cpu_capability() != "AVX512" or not _has("avx512_bf16"):
         return ()
-    return ("AMX", "AVX512-BF16") if cpu._is_amx_tile_supported() else ("AVX512-BF16",)
+    return ("AMX", "AVX512-BF16") if _has("amx_tile") else ("AVX512-BF16",)
+
+
+def _has(instructions: str) -> bool:
+    # Torch promises nothing of these functions. Without them float32 does the work.
+    supported = getattr(torch.cpu, f"_is_{instructions}_supported", None)
+    return supported is not None and bool(supported())

@@ -6,7 +6,7 @@ import os
 import platform
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -49,14 +49,20 @@ def examine() -> Iterator[Finding]:
             yield Finding("libraries", module, "failed", f"cannot be imported: {error}")
             return
         yield from checks()
-    yield from _readers()
-    yield from _backends()
-    yield from _training()
-    yield from _encoders()
-    yield from _models()
-    yield from _measures()
-    yield from _weights()
-    yield from _settings()
+    for check in (
+        *(_readers, _backends, _training, _encoders),
+        *(_models, _measures, _weights, _settings),
+    ):
+        yield from _whatever_happens(check)
+
+
+def _whatever_happens(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """A check's findings; one that breaks is a finding itself, and the others are made."""
+    try:
+        yield from check()
+    except Exception as error:  # noqa: BLE001 - the finding says what it was
+        name = check.__name__.lstrip("_")
+        yield Finding("checks", name, "failed", f"{type(error).__name__}: {error}")
 
 
 def _machine() -> Iterator[Finding]:

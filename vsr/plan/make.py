@@ -294,9 +294,9 @@ def _time_shift(info: MediaInfo, video: VideoStreamInfo, trim: Trim, notes: Note
     """Seconds to add to every timestamp of every stream.
 
     A clip whose beginning is cut off starts at 0. A source whose picture starts below zero is moved
-    up, with what begins a little before it, because players and the MP4 muxer lose frames there. A recording that counts from when its
-    broadcaster was switched on starts at 0: in files of other kinds, that would be hours of
-    nothing. Anything else keeps its times.
+    up, with what begins a little before it, because players and the MP4 muxer lose frames there. A
+    recording that counts from when its broadcaster was switched on starts at 0: in files of other
+    kinds, that would be hours of nothing. Anything else keeps its times.
     """
     first = video.start or 0
     if trim.start is not None and trim.start > first:

@@ -262,7 +262,7 @@ class Run:
 
     def write(self, features: Tensor, top: int) -> None:
         """Put ``(1, 24, lines, width)`` float32 features in from line ``top`` on."""
-        planes = features.contiguous()
+        planes = features.to("cpu", torch.float32).contiguous()
         self._lib.c.vsr_run_write(self._handle, planes.data_ptr(), top, planes.shape[2])
 
     def trunk(self, network: Network) -> None:
@@ -292,6 +292,8 @@ class Run:
 
     def read(self, top: int, lines: int) -> Tensor:
         """``(1, 24, lines, width)`` float32 features from line ``top`` on."""
-        planes = torch.empty((1, CHANNELS, lines, self._width))
+        # Not what a program has made torch's defaults: C++ writes float32 there.
+        shape = (1, CHANNELS, lines, self._width)
+        planes = torch.empty(shape, dtype=torch.float32, device="cpu")
         self._lib.c.vsr_run_read(self._handle, planes.data_ptr(), top, lines)
         return planes

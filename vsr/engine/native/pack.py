@@ -50,11 +50,11 @@ class Packer:
         """A 1x1 convolution, ``(outputs, inputs, 1, 1)``; outputs are filled up to whole blocks."""
         matrix = weight.detach().flatten(1).float()
         outputs, inputs = matrix.shape
-        filled = torch.zeros(-outputs % _BLOCK, inputs)
-        offsets = torch.zeros(outputs) if bias is None else bias.detach().float()
+        filled = matrix.new_zeros(-outputs % _BLOCK, inputs)
+        offsets = matrix.new_zeros(outputs) if bias is None else bias.detach().float()
         self.numbers(inputs, outputs + len(filled))
         self.tensor(torch.cat([matrix, filled]))
-        self.tensor(torch.cat([offsets, torch.zeros(len(filled))]))
+        self.tensor(torch.cat([offsets, matrix.new_zeros(len(filled))]))
 
     def convolution(self, weight: Tensor, bias: Tensor | None, places: Sequence[int]) -> None:
         """A 3x3 convolution to 24 channels, ``(24, inputs, 3, 3)``.
@@ -67,7 +67,7 @@ class Packer:
             places: where in the line each input lies.
         """
         weight = weight.detach().float()
-        bias = torch.zeros(len(weight)) if bias is None else bias.detach().float()
+        bias = weight.new_zeros(len(weight)) if bias is None else bias.detach().float()
         blocks = _blocks(weight)
         order = list(dict.fromkeys(i for _, inputs in blocks for i in inputs))
         self.numbers(len(order), *(places[i] for i in order))
@@ -93,10 +93,11 @@ class Packer:
             reduced_at: where in the line the reduced channels begin.
         """
         expand, hidden = unit.expand, unit.expand.weight.shape[0]
-        filled = torch.zeros(unit.reduce.weight.shape[0], -hidden % _BLOCK, 1, 1)
+        reduce = unit.reduce.weight
+        filled = reduce.new_zeros(reduce.shape[0], -hidden % _BLOCK, 1, 1)
         self.pointwise(expand.weight[:, list(inputs)], expand.bias)
-        self.pointwise(torch.cat([unit.reduce.weight, filled], 1), unit.reduce.bias)
-        reduced = range(reduced_at, reduced_at + unit.reduce.weight.shape[0])
+        self.pointwise(torch.cat([reduce, filled], 1), unit.reduce.bias)
+        reduced = range(reduced_at, reduced_at + reduce.shape[0])
         self.convolution(unit.conv.weight, unit.conv.bias, reduced)
         self.gate(unit.gate)
 

@@ -17,7 +17,7 @@ from vsr.engine.onnx.file import exported
 from vsr.errors import BackendError
 from vsr.models.fdiwn_inference import FdiwnInference
 from vsr.models.onnx.export import problem
-from vsr.models.onnx.runtimes import RUNTIMES
+from vsr.models.onnx.runtimes import RUNTIMES, runtime_version
 from vsr.models.registry import network_class
 from vsr.types import ModelPlan
 
@@ -47,9 +47,7 @@ class _OnnxBackend:
     @classmethod
     def description(cls, device: str) -> str:
         """How it runs, for people: the runtime's version."""
-        from importlib.metadata import version
-
-        return f"on {device} with {cls.runtime} {version(cls.runtime)}; only by --backend"
+        return f"on {device} with {cls.runtime} {runtime_version(cls.runtime)}; only by --backend"
 
     @staticmethod
     def dtypes(model: str, device: str) -> tuple[Dtype, ...]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
 import torch
 
 from vsr import __version__
 from vsr.models.cache import cache_folder, new_file
 from vsr.models.onnx.export import OPSET, to_onnx
+from vsr.models.onnx.runtimes import runtime_version
 from vsr.models.registry import load_model, weights_path
 from vsr.models.weights import sha256
 from vsr.types import ModelPlan
@@ -35,8 +34,9 @@ def exported(model: ModelPlan, runtime: str) -> tuple[bytes, str]:
     """
     path = weights_path(model.name, model.scale, model.weights)
     hashed = sha256(path) if path else ""
+    others = ("torch", "onnx", runtime)
     versions = "-".join(
-        [f"vsr{__version__}", *(f"{name}{version(name)}" for name in ("torch", "onnx", runtime))]
+        [f"vsr{__version__}", *(f"{name}{runtime_version(name)}" for name in others)]
     )
     folder = cache_folder().parent / "onnx"
     file = folder / f"{model.name}_x{model.scale}-{hashed}-opset{OPSET}-{versions}.onnx"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from vsr.errors import BackendError, OutOfMemoryError
 
-__all__ = ["RUNTIMES", "Run", "runtime_problem"]
+__all__ = ["RUNTIMES", "Run", "runtime_problem", "runtime_version"]
 
 #: ``(N, 3, H, W)`` float32 RGB to the larger frames; the input is left alone.
 Run = Callable[[Tensor], Tensor]
@@ -25,6 +26,14 @@ def runtime_problem(name: str) -> str | None:
     if find_spec(name) is None:
         return f"the package {name} is not installed: pip install 'fdiwn-vsr[{name}]'"
     return None
+
+
+def runtime_version(name: str) -> str:
+    """The version of a package that can be imported, as it says itself.
+
+    Not as it was installed: what is imported as ``onnxruntime`` may be ``onnxruntime-gpu``.
+    """
+    return str(import_module(name).__version__)
 
 
 def _onnxruntime(content: bytes, threads: int) -> Run:

@@ -74,14 +74,16 @@ class _Effective(torch.autograd.Function):
     def forward(ctx: Any, code: ctypes.CDLL, widths: Widths, *values: Tensor) -> Tensor:
         ctx.code, ctx.widths = code, widths
         ctx.save_for_backward(*values)
-        row = torch.empty(code.vsr_training_weights(*widths))
+        row = torch.empty(code.vsr_training_weights(*widths), dtype=torch.float32, device="cpu")
         code.vsr_training_prepare(*widths, _addresses(values), None, _address(row))
         return row
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         values = ctx.saved_tensors
-        together = torch.zeros(sum(value.numel() for value in values))
+        together = torch.zeros(
+            sum(value.numel() for value in values), dtype=torch.float32, device="cpu"
+        )
         parts = torch.split(together, [value.numel() for value in values])
         ctx.code.vsr_training_prepare(
             *ctx.widths, _addresses(values), _addresses(parts), _address(grad.contiguous())
@@ -111,7 +113,9 @@ class Group:
         self._natural = natural.to(torch.int32).contiguous()
         values = [value.contiguous() for value in parameters(group)]
         self.weights: Tensor = _Effective.apply(self.code, self.widths, *values)  # type: ignore[no-untyped-call]
-        self.packed = torch.empty(self.code.vsr_training_packed(*self.widths), dtype=found.dtype)
+        self.packed = torch.empty(
+            self.code.vsr_training_packed(*self.widths), dtype=found.dtype, device="cpu"
+        )
         self.code.vsr_training_pack(*self.widths, _address(self.weights), _address(self.packed))
 
     def __call__(self, x: Tensor, *, base: float) -> Tensor:
@@ -139,7 +143,7 @@ class Group:
         n, _, h, w = x.shape
         size = n * self.code.vsr_training_tape(h, w)
         kept = _TAPES.get(size)
-        return kept.pop() if kept else torch.empty(size, dtype=torch.uint8)
+        return kept.pop() if kept else torch.empty(size, dtype=torch.uint8, device="cpu")
 
 
 #: Tapes by their size, to be used again: fresh memory costs as much as the arithmetic.
@@ -164,7 +168,9 @@ class _Run(torch.autograd.Function):
         group, tape = ctx.group, ctx.tape
         g = grad.contiguous(memory_format=torch.channels_last)
         dx = torch.empty_like(g)
-        parts = torch.zeros(torch.get_num_threads(), group.weights.numel())
+        parts = torch.zeros(
+            (torch.get_num_threads(), group.weights.numel()), dtype=torch.float32, device="cpu"
+        )
         group.call("backward", g, ctx.base, tape, g, dx, parts)
         _TAPES.setdefault(tape.numel(), []).append(tape)
         return dx, parts[0] if len(parts) == 1 else parts.sum(0), None, None
