@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +138,11 @@ def test_a_disk_that_fails_is_not_the_end_of_the_file(broken: Clip) -> None:
         sizes = [packet.size > 0 for packet in source]
         assert sizes == [True, True, False]
         assert (source.failures, type(source.broken)) == (1, av.error.InvalidDataError)
+
+
+def test_a_slow_flv_with_reordered_frames_is_whole(tmp_path: Path) -> None:
+    options = {"bf": "2", "b_strategy": "0", "preset": "medium"}
+    clip = make_clip(tmp_path / "a.flv", frames=5, rate=Fraction(1, 3), options=options)
+    result = Result(request(clip.path))
+    assert len(result.pts) == 5
+    assert result.stats.warnings == []

@@ -137,8 +137,10 @@ def cut_short(
             f"The file is cut short: it announces {stream.frames} video packets, but only "
             f"{packets} could be read."
         )
-    # FFmpeg writes into Matroska when a file ends, not for how long it lasts.
-    start = 0 if "matroska" in container.format.name else container.start_time
+    # FFmpeg writes into Matroska when a file ends, not for how long it lasts, and into FLV how long
+    # it lasts from where decoding begins, which may be seconds before the first frame is shown.
+    counted = "matroska" in container.format.name or container.format.name == "flv"
+    start = 0 if counted else container.start_time
     announced = _end(start, container.duration, Fraction(1, av.time_base))
     others = any(
         s.discard == Discard.all and not s.disposition & Disposition.attached_pic
