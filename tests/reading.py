@@ -13,7 +13,7 @@ from vsr.media.probe import probe
 from vsr.media.read.reader import ReadRequest, ReadStats, open_reader
 from vsr.types import FrameBatch, SidePacket, VideoStreamInfo
 
-__all__ = ["Result", "request", "same"]
+__all__ = ["Result", "near", "request", "same"]
 
 
 class Result:
@@ -57,3 +57,8 @@ def request(path: Path, **options: Any) -> ReadRequest:
 
 def same(a: list[NDArray[Any]], b: list[NDArray[Any]]) -> bool:
     return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def near(a: list[NDArray[Any]], b: list[NDArray[Any]]) -> bool:
+    """The same picture, of which an encoder lost a little."""
+    return all(np.abs(x.astype(int) - y).max() <= 4 for x, y in zip(a, b, strict=True))

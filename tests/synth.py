@@ -135,7 +135,8 @@ def make_clip(
         time_base: seconds per tick of ``pts``; default ``1 / rate``.
         pts: one timestamp per frame (VFR, start offset); default ``0, 1, 2, ...`` at ``rate``.
         options: encoder options on top of the lossless ones (``{"x264-params": "tff=1"}`` codes
-            interlaced, ``{"g": "12", "bf": "3"}`` sets the GOP).
+            interlaced, ``{"g": "12", "bf": "3"}`` sets the GOP; with B-frames x264 is not quite
+            lossless).
         color: tags of the stream; default untagged.
         sar: sample aspect ratio.
         rotation: display rotation in degrees, counter-clockwise. ``display_matrix``: the nine
@@ -161,6 +162,10 @@ def make_clip(
     with av.open(str(path), "w", options=dict(mux_options or {})) as out:
         out.metadata.update(metadata or {})
         settings = {**LOSSLESS.get(codec, {}), **(options or {})}
+        reordered = codec == "libx264" and int(settings.get("bf", "0")) > 0
+        if reordered:  # which x264 does not do losslessly, nor to pictures as different as these
+            settings = {"b_strategy": "0", **settings, "qp": (options or {}).get("qp", "1")}
+            settings["x264-params"] = f"scenecut=0:{settings.get('x264-params', '')}".rstrip(":")
         video = out.add_stream(codec, rate=rate, options=settings)
         assert isinstance(video, av.VideoStream)
         video.width, video.height, video.pix_fmt = width, height, pix_fmt
@@ -187,19 +192,28 @@ def make_clip(
             packet.stream, packet.pts, packet.dts = art, 0, 0
             packet.time_base = Fraction(1, 90000)
             out.mux(packet)
+        late = 0
         for index, stamp in enumerate(stamps):
             frame = video_frame(picture(index, fmt, width, height), pix_fmt)
             frame.pts, frame.time_base = stamp, tick
             if color is not None:
                 _tag(frame, color)
-            out.mux(video.encode(frame))
-        out.mux(video.encode(None))
+            late += _mux(out, video.encode(frame))
+        late += _mux(out, video.encode(None))
+        assert late or not reordered or len(stamps) < 8, "no frame of this clip is reordered"
         end = stamps[-1] * tick + 1 / rate if stamps else Fraction(0)
         for track, sound in enumerate(sounds):
             _write_tone(out, sound, audio_start, end, 440 * (track + 1))
         if text is not None:
             _write_subtitles(out, text, subtitles)
     return Clip(path, width, height, fmt, tuple(s * tick for s in stamps))
+
+
+def _mux(out: OutputContainer, packets: list[av.Packet[Any]]) -> int:
+    """Write packets; how many of them are not decoded when they are shown."""
+    late = sum(packet.pts != packet.dts for packet in packets)
+    out.mux(packets)
+    return late
 
 
 def _tag(target: Any, color: Color) -> None:

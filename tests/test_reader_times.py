@@ -5,9 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
 import pytest
-from reading import Result, request
+from reading import Result, near, request, same
 from synth import make_clip
 
 from vsr.media.probe import probe
@@ -20,14 +19,12 @@ REORDERED = {"g": "12", "b_strategy": "0", "preset": "medium"}
 @pytest.mark.parametrize("between", ["1", "2", "3"])
 def test_avi_with_reordered_frames_has_a_step_between_any_two(tmp_path: Path, between: str) -> None:
     clip = make_clip(tmp_path / "a.avi", frames=FRAMES, options={**REORDERED, "bf": between})
-    straight = make_clip(tmp_path / "b.avi", frames=FRAMES, options={"bf": "0"})
     found = Result(request(clip.path))
     first = found.pts[0]
     assert found.pts == list(range(first, first + FRAMES))
     assert found.stats.moved_pts == found.stats.invented_pts == found.stats.gaps == 0
     assert shown_times(str(clip.path), 0)[0] == tuple(found.pts)
-    for got, sent in zip(found.frames, Result(request(straight.path)).frames, strict=True):
-        assert np.array_equal(got[0], sent[0])  # both lossless: each picture at its own time
+    assert all(near(frame, clip.picture(at)) for at, frame in enumerate(found.frames))
 
 
 def test_a_time_in_avi_is_the_frame_that_is_shown_then(tmp_path: Path) -> None:
@@ -36,9 +33,7 @@ def test_a_time_in_avi_is_the_frame_that_is_shown_then(tmp_path: Path) -> None:
     trim = snap_trim(str(clip.path), 0, Fraction(10, 25), Fraction(15, 25))
     part = Result(request(clip.path, trim=trim))
     assert part.pts == whole.pts[10:15]
-    assert all(
-        np.array_equal(a[0], b[0]) for a, b in zip(part.frames, whole.frames[10:15], strict=True)
-    )
+    assert all(map(same, part.frames, whole.frames[10:15]))
 
 
 def test_frames_that_share_a_packet_are_spaced_by_the_stream_rate(tmp_path: Path) -> None:

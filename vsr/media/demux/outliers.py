@@ -22,8 +22,12 @@ __all__ = ["Outliers"]
 # A packet further than this from the one before is looked at together with the one behind.
 _ODD = Fraction(1, 2)
 # Those before and behind belong together if they are no further apart. A frame is never decoded
-# this long before it is shown.
+# this long before it is shown, unless frames come as slowly as in slide shows.
 _NEAR = Fraction(10)
+# Of a stream's first packet, before which there is no other.
+_SLOWEST = Fraction(60)
+# Frames that another may be decoded ahead of: no standard has more.
+_DEEPEST_REORDER = 16
 # Of others, such as subtitles, the next packet may be minutes away.
 _STEADY = ("video", "audio")
 
@@ -106,7 +110,7 @@ class Outliers:
         if at is None:
             return
         if packet.pts is not None and packet.dts is not None:
-            if _is_near(packet.pts, at, packet):
+            if _is_near(lane, packet.pts, at, packet):
                 lane.shown = packet.pts - at
             else:
                 packet.pts = at + lane.shown
@@ -120,8 +124,11 @@ def _is_odd(lane: _Lane, at: int, packet: av.Packet[Any]) -> bool:
     return lane.last is not None and abs(at - lane.last) * packet.time_base > _ODD
 
 
-def _is_near(pts: int, at: int, packet: av.Packet[Any]) -> bool:
-    return abs(pts - at) <= _NEAR / packet.time_base
+def _is_near(lane: _Lane, pts: int, at: int, packet: av.Packet[Any]) -> bool:
+    """Whether it may be shown so long after it is decoded, at the pace at which packets come."""
+    before, limit = lane.last, _NEAR if lane.last is not None else _SLOWEST
+    pace = max(0, at - before) if before is not None else 0
+    return abs(pts - at) <= max(limit / packet.time_base, _DEEPEST_REORDER * pace)
 
 
 def _time(packet: av.Packet[Any]) -> int | None:
