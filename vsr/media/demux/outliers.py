@@ -126,9 +126,10 @@ def _is_odd(lane: _Lane, at: int, packet: av.Packet[Any]) -> bool:
 
 def _is_near(lane: _Lane, pts: int, at: int, packet: av.Packet[Any]) -> bool:
     """Whether it may be shown so long after it is decoded, at the pace at which packets come."""
-    before, limit = lane.last, _NEAR if lane.last is not None else _SLOWEST
-    pace = max(0, at - before) if before is not None else 0
-    return abs(pts - at) <= max(limit / packet.time_base, _DEEPEST_REORDER * pace)
+    tick: Fraction = packet.time_base
+    limit = (_NEAR if lane.last is not None else _SLOWEST) / tick
+    pace = max(0, at - lane.last) if lane.last is not None else 0
+    return abs(pts - at) <= max(limit, Fraction(_DEEPEST_REORDER * pace))
 
 
 def _time(packet: av.Packet[Any]) -> int | None:
