@@ -17,6 +17,7 @@ from pipelines.queue.names import candidates, name_beside, name_in, preset_of
 from pipelines.queue.process import check_system
 from pipelines.queue.run import Policy, Queue, Runner
 from vsr.errors import OutputError
+from vsr.plan.container import path_of
 from vsr.types import Report
 
 __all__ = ["BatchResult", "upscale_all"]
@@ -138,7 +139,7 @@ class _Names:
 
     def choose(self, job: Job) -> Path:
         """The name for a job's result, reserved in the ledger."""
-        source = Path(job.path)
+        source = Path(path_of(job.path))
         if self._folder is None:
             first, folder = name_beside(job.path, self._wishes), source.parent
         else:

@@ -71,7 +71,7 @@ def open_files(paths: Sequence[str]) -> list[ComparedFile]:
     for path, name in zip(paths, names, strict=True):
         info = probe(path)
         video = select_video(info, None)
-        times, tick = shown_times(path, video.index, once=False)
+        times, tick = shown_times(path, video, once=False)
         line = Timeline(path, tuple(dict.fromkeys(times)), tick)
         # The two fields of an interlaced picture may be two packets.
         hidden = 0 if video.interlaced else len(times) - len(line.pts)

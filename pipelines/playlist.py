@@ -19,10 +19,11 @@ def is_list(argument: str) -> bool:
     """Whether ``argument`` stands for a list of files rather than for a file.
 
     A list is ``@`` with a path, or a playlist (.m3u, .m3u8); but an .m3u8 file with the tags of
-    HTTP Live Streaming (RFC 8216) is one video in many pieces.
+    HTTP Live Streaming (RFC 8216) is one video in many pieces, and what is there under its full
+    name, ``@`` included, is that file, as where a shell has put it for ``*.mp4``.
     """
     if argument.startswith("@"):
-        return True
+        return not Path(argument).exists()
     path = Path(argument)
     if path.suffix.lower() not in _PLAYLISTS or not path.is_file():
         return False
@@ -33,7 +34,8 @@ def expand(arguments: Sequence[str]) -> list[str]:
     """Replace each list among ``arguments`` by the paths in it.
 
     Playlists name files relative to themselves; ``@list.txt`` names them relative to the current
-    folder, as the command line itself would. ``@-`` reads stdin. Empty lines and those that begin
+    folder, as the command line itself would (``@./list.txt`` where there is a file of the name
+    ``@list.txt``). ``@-`` reads stdin. Empty lines and those that begin
     with ``#`` do not count. A file that is named twice is taken once.
 
     Raises:
@@ -53,7 +55,7 @@ def _paths(argument: str) -> list[str]:
     if argument == "@-":
         lines, folder = _split(sys.stdin.buffer.read()), Path()
     elif argument.startswith("@"):
-        lines, folder = _lines(Path(listed)), Path()
+        lines, folder = _lines(Path(listed), called=argument), Path()
     else:
         lines, folder = _lines(Path(listed)), Path(listed).parent
     paths = [
@@ -66,12 +68,15 @@ def _paths(argument: str) -> list[str]:
     return paths
 
 
-def _lines(path: Path) -> list[str]:
+def _lines(path: Path, *, called: str = "") -> list[str]:
     try:
         data = path.read_bytes()
     except OSError as error:
+        remedy = "Check the path."
+        if called:
+            remedy += f" If {called} is to be a file rather than a list, name it ./{called}."
         raise InputError(
-            f"cannot read the list: {error.strerror}", where=str(path), remedy="Check the path."
+            f"cannot read the list: {error.strerror}", where=str(path), remedy=remedy
         ) from error
     # Old .m3u files are in Latin-1.
     return _split(data, latin=path.suffix.lower() == ".m3u")

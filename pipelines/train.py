@@ -16,7 +16,7 @@ from pipelines.queue.lock import Lock
 from vsr.engine.device import choose_device
 from vsr.errors import BackendError, OutputError, UsageError
 from vsr.models.weights import read_weights, sha256, unwritable, write_file
-from vsr.processor import bfloat16_instructions
+from vsr.processor import bfloat16_instructions, heed_quota
 from vsr.training.data.contrast import CONTRAST_FORMAT, contrast_name
 from vsr.training.data.crops import Batches
 from vsr.training.data.degrade import VideoDegrade
@@ -127,6 +127,7 @@ def train(
         VsrError: other kinds of it; see :mod:`vsr.errors`.
     """
     begun = time.perf_counter()
+    heed_quota()
     tell = on_event or (lambda _: None)
     recipe = recipe_for(settings.model, settings.scale)
     where = torch.device(choose_device(device, model=settings.model).device)

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from pipelines.events import Listener, Progress, Warned
 from pipelines.memory import peak_memory
 from pipelines.reading import expected_frames, read_request, settle_reader
 from pipelines.segments.devices import WorkerSpec, parse_devices
 from pipelines.segments.job import run_segmented
+from pipelines.segments.kept import straight_through
 from pipelines.segments.settings import check_unchanged, source_identity
 from pipelines.weights import weights_facts
+from pipelines.wishes import plan_wishes, run_wishes
 from vsr.engine.device import choose_device
 from vsr.engine.distinct import Item
 from vsr.engine.run import Clocks, upscaled
@@ -31,7 +36,7 @@ from vsr.media.write.writer import Writer
 from vsr.models.registry import MODELS, weights_path
 from vsr.plan import DeviceFacts, Request, default_preset, make_plan, select_video
 from vsr.preset import load_preset
-from vsr.preset.find import nearest
+from vsr.processor import heed_quota
 from vsr.types import FrameBatch, Plan, Report, SidePacket
 
 if TYPE_CHECKING:
@@ -75,10 +80,9 @@ def upscale(
     Raises:
         VsrError: some kind of it.
     """
-    target = None if destination is None else str(destination)
     _, run = prepare_upscale(
-        str(source),
-        target,
+        source,
+        destination,
         scale=scale,
         devices=devices,
         ray=ray,
@@ -90,8 +94,8 @@ def upscale(
 
 
 def prepare_upscale(
-    source: str,
-    destination: str | None = None,
+    source: str | Path,
+    destination: str | Path | None = None,
     *,
     devices: str | None = None,
     ray: str | None = None,
@@ -111,11 +115,13 @@ def prepare_upscale(
         The plan, and :func:`run_upscale` with all but its ``on_event`` given.
 
     Raises:
-        UsageError: ``devices`` or ``ray`` with what they exclude.
+        UsageError: ``devices`` or ``ray`` with what they exclude, or an option with a value that it
+            does not take.
         DependencyError: ``ray`` is asked for and not installed.
         BackendError: there is no such cluster.
         VsrError: as :func:`plan_upscale` does.
     """
+    run_wishes(devices=devices, ray=ray, resume=resume, fresh=fresh)
     specs = parse_devices(devices) if devices else ()
     if specs and ray:
         raise UsageError("--devices and --ray exclude each other", remedy="Give one of them.")
@@ -138,10 +144,10 @@ def prepare_upscale(
 
 
 def plan_upscale(
-    source: str,
-    destination: str | None = None,
+    source: str | Path,
+    destination: str | Path | None = None,
     *,
-    preset: str | None = None,
+    preset: str | Path | None = None,
     start: Fraction | float | None = None,
     end: Fraction | float | None = None,
     frames: int | None = None,
@@ -159,44 +165,47 @@ def plan_upscale(
         end: end of the wanted part, likewise.
         frames: no more frames than this.
         choose: settles what runs the network, as :func:`vsr.engine.device.choose_device` does.
-        **wishes: the other fields of :class:`vsr.plan.Request` by name; ``None`` is no wish.
+        **wishes: the other fields of :class:`vsr.plan.Request`, and ``device``, ``backend`` and
+            ``reader``, by name; ``None`` is no wish. ``weights`` may be a
+            :class:`~pathlib.Path`, ``options`` a mapping, and ``matrix``, ``range`` and ``site``
+            what the command line calls them.
 
     Raises:
+        UsageError: there is no such wish, or it does not take such a value.
         InputError: the source cannot be read.
         ModelError: the weights are not there, or damaged.
         VsrError: whatever of the wishes cannot be had; see :mod:`vsr.errors`.
     """
-    start, end = _seconds("start", start), _seconds("end", end)
-    info = probe(source)
-    where = {name: wishes.pop(name, None) for name in ("device", "backend", "reader")}
-    given = {name: value for name, value in wishes.items() if value is not None}
-    if isinstance(given.get("weights"), Path):
-        given["weights"] = str(given["weights"].absolute())
-    known = {field.name for field in fields(Request)}
-    for name in sorted(given.keys() - known):
-        options = sorted({*known, *where, "preset", "start", "end", "frames"})
+    asked = plan_wishes(
+        source=source,
+        destination=destination,
+        preset=preset,
+        start=start,
+        end=end,
+        frames=frames,
+        **wishes,
+    )
+    part = first, last, _ = [asked.pop(name, None) for name in ("start", "end", "frames")]
+    named, device = asked.pop("preset", None), asked.pop("device", "auto")
+    backend, reader = asked.pop("backend", "auto"), asked.pop("reader", "auto")
+    request = Request(**asked)
+    info = probe(request.source)
+    if last is not None and last <= (first or 0):
         raise UsageError(
-            f"there is no option {name!r}",
-            remedy=nearest(name, options) or f"Options: {', '.join(options)}.",
-        )
-    request = Request(source=source, destination=destination, **given)
-    if end is not None and end <= (start or 0):
-        raise UsageError(
-            f"the part ends at {float(end):g} s, before it begins ({float(start or 0):g} s)",
+            f"the part ends at {float(last):g} s, before it begins ({float(first or 0):g} s)",
             remedy="Times count from the first frame of the file.",
         )
-    if (start, end, frames) != (None, None, None):
+    if part != [None, None, None]:
         video = select_video(info, request.video_stream)
-        request = replace(request, trim=snap_trim(source, video.index, start, end, frames))
-    wished = load_preset(preset or default_preset(request.scale))
+        request = replace(request, trim=snap_trim(request.source, video, *part))
+    wished = load_preset(named or default_preset(request.scale))
     facts = choose(
-        where["device"] or "auto",
-        where["backend"] or "auto",
+        device,
+        backend,
         model=request.model or wished.model or next(iter(MODELS)),
         dtype=request.dtype or wished.dtype,
         mode=request.mode or wished.mode or "exact",
     )
-    reader = where["reader"] or "auto"
     if reader not in ("auto", facts.reader):
         reader_class(reader)  # an unknown name is worth no plan
         facts = replace(facts, reader=reader)
@@ -219,21 +228,6 @@ def plan_upscale(
     return plan
 
 
-def _seconds(name: str, value: Fraction | float | None) -> Fraction | None:
-    if value is None:
-        return None
-    try:
-        if isinstance(value, str):
-            raise TypeError
-        # The nearest binary fraction of 0.08 lies behind the frame that is shown then.
-        return Fraction(str(float(value))) if isinstance(value, float) else Fraction(value)
-    except (TypeError, ValueError):
-        raise UsageError(
-            f"{name} must be a number of seconds, not {value!r}",
-            remedy="Write 62.5, or Fraction(125, 2).",
-        ) from None
-
-
 def run_upscale(
     plan: Plan,
     *,
@@ -242,6 +236,8 @@ def run_upscale(
     cluster: Cluster | None = None,
     resume: bool = True,
     fresh: bool = False,
+    before_commit: Callable[[Path], str | None] = lambda _: None,
+    mark: str = "",
 ) -> Report:
     """Do what ``plan`` says.
 
@@ -256,41 +252,77 @@ def run_upscale(
             what is finished.
         devices: one worker process for each, as
             :func:`pipelines.segments.devices.parse_devices` reads them; by default this process
-            does the work on the plan's device.
+            does the work on the plan's device. What is done straight through is done by this
+            process as well, with the first one's threads.
         cluster: the Ray cluster whose nodes do the work, in place of ``devices``.
-        resume: keep finished segments; else the result is written straight through.
-        fresh: begin anew, whatever an earlier run has finished.
+        resume: keep finished segments; else the result is written straight through, and what is
+            kept of an earlier run goes when it is there.
+        fresh: begin anew, and remove whatever an earlier run has finished.
+        before_commit: called with the temporary file when it is complete and verified, before it
+            gets its name; may return another name in the same folder.
+        mark: for the name of the temporary file of a result that is written straight through, as
+            :class:`vsr.media.write.atomic.AtomicFile` takes it.
 
     Raises:
         UsageError: ``devices`` or ``cluster`` and no segments.
+        NameTakenError: somebody took the result's name meanwhile.
         VsrError: some other kind of it.
     """
     tell = on_event or (lambda _: None)
+    names = [plan.destination]
+
+    def renamed(file: Path) -> str:
+        names.append(before_commit(file) or plan.destination)
+        return names[-1]
+
     if resume:
-        report = run_segmented(plan, tell, devices, cluster=cluster, fresh=fresh)
+        report = run_segmented(
+            plan, tell, devices, cluster=cluster, fresh=fresh, before_commit=renamed
+        )
         if report is not None:
-            return report
+            return replace(report, destination=names[-1])
     elif devices or cluster is not None:
         raise UsageError(
             "several workers share a job by its segments, which --no-resume turns off",
             remedy="Leave out --no-resume, or --devices and --ray.",
         )
-    return _run_through(plan, tell)
+    with ExitStack() as stack:
+        if not resume:
+            stack.enter_context(straight_through(plan, tell, fresh=fresh))
+        if devices and devices[0].threads:
+            stack.enter_context(_threads(devices[0].threads))
+        report = _run_through(plan, tell, renamed, mark)
+    return replace(report, destination=names[-1])
 
 
-def _run_through(plan: Plan, tell: Listener) -> Report:
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Have the network take ``count`` threads of the CPU."""
+    heed_quota()  # now, or it would undo this later
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _run_through(
+    plan: Plan, tell: Listener, before_commit: Callable[[Path], str], mark: str
+) -> Report:
     """Read, upscale and write in one go; on any error or Ctrl-C nothing is left behind."""
     begun = time.perf_counter()
     source = None if "://" in plan.source else source_identity(plan.source)
 
-    def still_the_same(_file: Path) -> None:
+    def still_the_same(file: Path) -> str:
         if source is not None:
             check_unchanged(plan.source, source)
+        return before_commit(file)
 
     clocks = Clocks()
     progress = _Progress(plan, clocks, tell)
     told = 0
-    with Writer(plan) as writer, open_reader(plan.reader, read_request(plan)) as reader:
+    with Writer(plan, mark=mark) as writer, open_reader(plan.reader, read_request(plan)) as reader:
         upscaler = Upscaler.of(plan)
         with upscaled(
             reader, upscaler, plan.encode.format, plan.encode.tags, clocks, batch=plan.batch

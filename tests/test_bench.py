@@ -1,18 +1,26 @@
-"""``vsr bench``: ratios, and that what cannot be made is refused before anything is measured."""
+"""``vsr bench``: ratios, what is counted, and that what cannot be made is refused before."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
+from synth import video_frame
 
 from pipelines.bench.clip import make_clip
-from pipelines.bench.run import run_bench
+from pipelines.bench.machine import Limits
+from pipelines.bench.run import Bench, bench_text, run_bench
+from pipelines.bench.stages import StageRow, _decoded, measure_whole
 from pipelines.bench.timing import Timing, in_turn, ratio
+from pipelines.upscale import plan_upscale
 from vsr.cli.entry import run
 from vsr.errors import UsageError
 from vsr.media.probe import probe
+from vsr.types import Plan
 
 
 def test_ratio_is_that_of_rounds_not_of_sums() -> None:
@@ -55,3 +63,40 @@ def test_a_result_is_replaced_only_if_that_is_allowed(
     assert result.read_text() == "old"
     assert run(["bench", "-o", str(result), "-y"]) == 0
     assert json.loads(result.read_text()) == {"fps": 1}
+
+
+def _whole(path: Path, pictures: list[int]) -> Plan:
+    """A job on a clip of these shades of grey."""
+    with av.open(str(path), "w") as clip:
+        video = clip.add_stream("ffv1", rate=25)
+        video.width, video.height, video.pix_fmt = 32, 16, "yuv420p"
+        for shade in pictures:
+            planes = [np.full((16 // n, 32 // n), shade, np.uint8) for n in (1, 2, 2)]
+            clip.mux(video.encode(video_frame(planes, "yuv420p")))
+        clip.mux(video.encode(None))
+    return plan_upscale(
+        str(path), str(path.with_name("large.mkv")), scale=2, model="bicubic", device="cpu"
+    )
+
+
+def test_repeated_frames_are_not_counted_as_computed(tmp_path: Path) -> None:
+    whole = measure_whole(_whole(tmp_path / "clip.mkv", [16, 90, 90, 90, 90, 30]))
+    assert (whole.frames, whole.repeated) == (6, 3)
+    assert whole.share == pytest.approx(whole.fps / whole.network_fps / 2)
+    limits, facts = Limits(1, 1), {"cpu": "", "cores": 1, "cpu_capability": "", "torch": ""}
+    told = Bench(
+        *("", None, facts | {"threads": 1}, "cpu", (32, 16), 2, "bicubic", limits),
+        *((), (), whole),
+    )
+    text = bench_text(told)
+    assert "End to end, 6 frames (3 like the one before, not computed again): " in text
+    assert f"{whole.share:.0%} of the network alone" in text
+    assert "like the one before" not in bench_text(replace(told, whole=replace(whole, repeated=0)))
+
+
+def test_a_long_clip_is_not_held_in_memory(tmp_path: Path) -> None:
+    row = StageRow("decode")
+    kept = _decoded(_whole(tmp_path / "clip.mkv", list(range(20, 120))), row)
+    assert 32 <= sum(len(batch) for batch in kept) < 48
+    assert kept[0].planes[0][0, 0, 0] == 20
+    assert row.seconds > 0

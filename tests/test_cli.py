@@ -291,6 +291,9 @@ def test_completion_scripts(shell: str) -> None:
         ("vsr plan a.mp4 --deinterlace o", ["plain,on", "plain,off"]),
         ("vsr upscale --overw", ["plain,--overwrite"]),
         ("vsr completion b", ["plain,bash"]),
+        ("vsr watch st", ["dir,st", "plain,status"]),
+        ("vsr watch ./st", ["dir,./st"]),
+        ("vsr watch status --a", ["plain,--all"]),
     ],
 )
 def test_completion(words: str, found: list[str]) -> None:

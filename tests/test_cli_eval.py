@@ -111,6 +111,8 @@ def test_results_do_not_replace_what_is_judged(clip: str, tmp_path: Path, capsys
         (["a.mkv", "--degrade", "fog"], "'fog' is no degradation"),
         (["a.mkv", "--metrics", "psnr"], "there is no metric called 'psnr'"),
         (["a.mkv", "--start", "5", "--end", "4"], "ends before it begins"),
+        (["a.mkv", "--stills", "3"], "--stills are shown in the page that --report names"),
+        (["--suite", "paper", "--data", "a", "--stills", "8"], "--stills are shown in the page"),
     ],
 )
 def test_wrong_usage(
@@ -121,6 +123,14 @@ def test_wrong_usage(
     before = sorted(tmp_path.iterdir())
     assert run(["eval", *arguments]) == 2
     assert message in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("weights", ["clean", "missing.pt"])
+def test_bicubic_has_no_weights(weights: str, clip: str, tmp_path: Path, capsys: Captured) -> None:
+    before = sorted(tmp_path.iterdir())
+    assert run(["eval", clip, *QUICK, "--weights", weights]) == 7
+    assert f"error: {weights}: bicubic has no weights" in capsys.readouterr().err
     assert sorted(tmp_path.iterdir()) == before
 
 

@@ -213,6 +213,17 @@ def test_presets_as_json(config: Path, capsys: Captured) -> None:
     assert json.loads(capsys.readouterr().out)["codec"] == "hevc"
 
 
+@pytest.mark.parametrize(
+    "arguments", [["presets", "show", "x2-hevc"], ["weights", "verify"]], ids=" ".join
+)
+def test_json_may_stand_before_a_subcommand(arguments: list[str], capsys: Captured) -> None:
+    assert run([*arguments, "--json"]) == 0
+    expected = capsys.readouterr().out
+    assert json.loads(expected)
+    assert run([arguments[0], "--json", *arguments[1:]]) == 0
+    assert capsys.readouterr().out == expected
+
+
 @pytest.mark.parametrize("name", [preset.name for preset in find_presets()])
 def test_a_shown_preset_means_the_same(name: str, config: Path, capsys: Captured) -> None:
     assert run(["presets", "show", name]) == 0
@@ -313,15 +324,16 @@ def test_doctor_fails_where_something_essential_does(
     assert max(map(len, out.splitlines()[3:])) <= 80
 
 
+@pytest.mark.parametrize("check", ["_machine", "_torch", "_backends"])
 def test_doctor_goes_on_where_one_check_breaks(
-    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+    check: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken() -> Iterator[checks.Finding]:
         raise PackageNotFoundError("onnxruntime")
         yield
 
-    broken.__name__ = "_backends"
-    monkeypatch.setattr(checks, "_backends", broken)
+    broken.__name__ = check
+    monkeypatch.setattr(checks, check, broken)
     assert run(["doctor", "--json"]) == 8
     found = json.loads(capsys.readouterr().out)
     assert [f["text"] for f in found if f["state"] == "failed"] == [

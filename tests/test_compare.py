@@ -182,6 +182,9 @@ def test_command_prints_what_it_wrote(
         (["-o", "strip.png"], "name a .png file with --still"),
         (["-o", "film.mp4", "-y"], "the page is HTML: its name ends with .html"),
         (["--still", "page.html"], "name a .html file with -o"),
+        (["--zoom", "2"], "--zoom belongs to the strip, which --still names"),
+        (["--zoom", "1"], "--zoom belongs to the strip"),
+        (["--no-labels"], "--no-labels belongs to the strip"),
     ],
 )
 def test_wrong_usage(

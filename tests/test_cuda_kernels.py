@@ -15,7 +15,12 @@ from vsr.models.fdiwn_inference import FdiwnInference, _Fswg
 
 require_triton()
 
+import triton  # noqa: E402
+import triton.language as tl  # noqa: E402
+
 from vsr.engine.cuda.kernels import conv, gates, moments, units  # noqa: E402
+from vsr.engine.cuda.kernels.grid import places  # noqa: E402
+from vsr.engine.cuda.kernels.narrow import tile_pixels  # noqa: E402
 from vsr.engine.cuda.pack import coefficient_weights, gate_weights, narrow, taps  # noqa: E402
 from vsr.engine.cuda.trunk import FusedBlock, FusedNetwork, FusedUnit  # noqa: E402
 
@@ -94,6 +99,24 @@ def test_statistics(shape: tuple[int, int, int], dtype: torch.dtype) -> None:
     assert torch.equal(mean, again)
     alone, _ = moments.statistics(x[-1:])
     assert torch.equal(mean[-1:], alone), "a frame's statistics depend on its batch"
+
+
+@triton.jit
+def _places_kernel(tile, pixels, of_24, of_48):
+    pixel, _, at, _ = tile_pixels(tile, pixels, 128)
+    column = tl.arange(0, 32)
+    to = tl.arange(0, 128)[:, None] * 32 + column[None, :]
+    tl.store(of_24 + to, at)
+    tl.store(of_48 + to, places(pixel, column, 48))
+
+
+def test_places_in_a_frame_that_32_bits_do_not_count() -> None:
+    tile = 89_600_000 // 128
+    of_24, of_48 = torch.empty((2, 128, 32), dtype=torch.int64, device=DEVICE)
+    _places_kernel[(1,)](tile, 120_000_000, of_24, of_48)
+    pixel, column = torch.arange(128)[:, None] + 89_600_000, torch.arange(32)
+    assert torch.equal(of_24.cpu(), pixel * 24 + column)
+    assert torch.equal(of_48.cpu(), pixel * 48 + column)
 
 
 def test_statistics_of_more_tiles_than_programs(monkeypatch: pytest.MonkeyPatch) -> None:

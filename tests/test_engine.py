@@ -72,6 +72,33 @@ def test_every_backend_keeps_the_protocol(name: str) -> None:
     torch.testing.assert_close(large, alone, rtol=0, atol=1e-3)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+@pytest.mark.parametrize("name", ["native", "torch"])
+def test_torchs_defaults_change_nothing(name: str, dtype: torch.dtype) -> None:
+    if problem := backend_class(name).problem("cpu"):
+        pytest.skip(problem)
+
+    def enlarged() -> tuple[torch.Tensor, ...]:
+        upscaler = Upscaler(2, "fdiwn-m", device="cpu", backend=name, dtype="float32")
+        empty = replace(frames, planes=tuple(p[:0] for p in frames.planes), pts=(), durations=())
+        return (upscaler(rgb), *upscaler(frames).planes, *upscaler(empty).planes)
+
+    rgb, frames = noise(1, 5, 7), batch_of("yuva420p", 8, 6)
+    expected = enlarged()
+    try:  # as libraries that load models do for a while
+        torch.set_default_dtype(dtype)
+        torch.set_default_device("meta")
+        result = enlarged()
+        assert torch.get_default_dtype() == dtype
+        assert torch.get_default_device() == torch.device("meta")
+    finally:
+        torch.set_default_device(None)
+        torch.set_default_dtype(torch.float32)
+    for one, other in zip(result, expected, strict=True):
+        assert (one.dtype, one.shape) == (other.dtype, other.shape)
+        assert torch.equal(one, other)
+
+
 def test_a_backend_nobody_knows_is_an_error() -> None:
     with pytest.raises(UsageError, match="no backend called 'tensorrt'"):
         choose_device("cpu", "tensorrt")

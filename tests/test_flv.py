@@ -100,7 +100,7 @@ def test_recordings_that_were_joined_go_on(tmp_path: Path) -> None:
     assert abs(sound[-1] - result.pts[-1]) < 100
     assert result.stats.moved_pts == 0
     assert any("begin anew at one place" in warning for warning in result.stats.warnings)
-    scan = scan_frames(str(path), 0, Trim())
+    scan = scan_frames(str(path), probe(str(path)).videos[0], Trim())
     assert list(scan.pts) == result.pts
     assert scan.problem == "timestamps begin anew in the middle of the file"
     # A part is of the right place.

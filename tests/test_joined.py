@@ -85,7 +85,7 @@ def test_a_part_is_the_same_frames_and_sound(joined: Path, first: int) -> None:
     pts, side, _ = read(joined)
     tick = Fraction(1, 90000)
     count = min(9, 3 * FRAMES - first)
-    trim = snap_trim(str(joined), 0, start=first * STEP * tick, frames=count)
+    trim = snap_trim(str(joined), probe(joined).videos[0], start=first * STEP * tick, frames=count)
     found, packets, _ = read(joined, trim)
     assert found == pts[first : first + count]
     begin = pts[first] * tick
@@ -96,8 +96,8 @@ def test_a_part_is_the_same_frames_and_sound(joined: Path, first: int) -> None:
 
 
 def test_the_pixels_are_those_of_the_place(joined: Path, part: Path) -> None:
-    trim = snap_trim(str(joined), 0, start=Fraction(FRAMES + 13, 25), frames=1)
     info = probe(str(joined))
+    trim = snap_trim(str(joined), info.videos[0], start=Fraction(FRAMES + 13, 25), frames=1)
     request = ReadRequest(str(joined), info.videos[0], trim=trim)
     with open_reader("pyav", request) as reader:
         (batch,) = [item for item in reader if isinstance(item, FrameBatch)]
@@ -109,12 +109,12 @@ def test_the_pixels_are_those_of_the_place(joined: Path, part: Path) -> None:
 def test_who_scans_sees_the_same_times(joined: Path) -> None:
     pts, _, _ = read(joined)
     video = probe(str(joined)).videos[0]
-    assert list(shown_times(str(joined), 0)[0]) == pts
-    scan = scan_frames(str(joined), 0, Trim())
+    assert list(shown_times(str(joined), video)[0]) == pts
+    scan = scan_frames(str(joined), video, Trim())
     assert list(scan.pts) == pts
     assert scan.problem == "timestamps begin anew in the middle of the file"
     assert any("begin anew at 2 places" in note for note in scan.notes)
-    assert scan_frames(str(joined), 0, Trim(frames=5)).problem  # the others may mislead a seek
+    assert scan_frames(str(joined), video, Trim(frames=5)).problem  # the others may mislead a seek
     assert locate(str(joined), video, Part(first=70, stop=80)) is None
 
 

@@ -110,6 +110,23 @@ def test_half_a_pair_of_times_alone_is_damaged() -> None:
         assert mended == 1
 
 
+@pytest.mark.parametrize("seconds", [4, 45, 300])
+def test_slow_frames_may_be_shown_long_after_they_are_decoded(seconds: int) -> None:
+    step = seconds * 90000
+    order = [0, 4, 2, 1, 3, 8, 6, 5, 7]  # three B-frames, one of which others refer to
+    times = [((number + 2) * step, at * step) for at, number in enumerate(order)]
+    found, mended = through([Packet(*pair) for pair in times])
+    assert [(p.pts, p.dts) for p in found] == times
+    assert mended == 0
+
+
+def test_a_first_presentation_time_alone_is_damaged() -> None:
+    found, mended = through([Packet(10**9, 0), *(Packet(7200 + t, t) for t in (3600, 7200))])
+    assert [p.dts for p in found] == [0, 3600, 7200]
+    assert found[0].pts == 0, "no other tells how long after it is decoded"
+    assert mended == 1
+
+
 def test_nothing_is_lost_where_reading_fails() -> None:
     outliers = Outliers()
     odd = Packet(10**8, 10**8)
@@ -195,7 +212,7 @@ def test_sound_s_time(whole: Path, tmp_path: Path) -> None:
 def test_seeking_and_results(whole: Path, tmp_path: Path) -> None:
     path = tmp_path / "damaged.ts"
     path.write_bytes(damaged(whole.read_bytes(), 0xE0, 17, 3600 * 90000))
-    scan = scan_frames(str(path), 0, Trim())
+    scan = scan_frames(str(path), probe(str(path)).videos[0], Trim())
     assert scan.problem == "timestamps are damaged"
     assert any("far from those before" in note for note in scan.notes)
     assert locate(str(path), probe(str(path)).videos[0], Part(first=20, stop=25)) is None

@@ -191,13 +191,6 @@ def test_time_shift(start: int | None, trim: Trim, shift: Fraction) -> None:
     assert plan_for(media(video(start=start)), trim=trim).time_shift == shift
 
 
-def test_what_begins_a_little_before_a_picture_below_zero_is_kept() -> None:
-    info = media(video(start=-9000), stream(1, "audio", "aac", start=-5760))
-    assert plan_for(info).time_shift == Fraction(12, 100)
-    info = media(video(start=-9000), stream(1, "audio", "aac", start=-12 * 48000))
-    assert plan_for(info).time_shift == Fraction(1, 10)  # another clock
-
-
 @pytest.mark.parametrize(
     ("interlaced", "mode", "done"),
     [(True, None, True), (True, "off", False), (False, None, False), (False, "on", True)],

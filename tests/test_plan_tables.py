@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -68,8 +67,7 @@ def test_threads_that_decide_what_pictures_are_do_not_depend_on_the_machine_that
     codec: str, threads: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for cores, wanted in zip((1, 2, 64), threads, strict=True):
-        cpus = set(range(cores))
-        monkeypatch.setattr(os, "sched_getaffinity", lambda _, cpus=cpus: cpus, raising=False)
+        monkeypatch.setattr("vsr.plan.encode.usable_cores", lambda cores=cores: cores)
         assert plan(media(), "o.mkv", codec).encode.threads == wanted
 
 

@@ -54,6 +54,22 @@ def _fields(preset: Preset) -> dict[str, object]:
     return {name: getattr(preset, name) for name in Preset.__dataclass_fields__}
 
 
+def test_a_batch_that_lagged_mode_cannot_have_is_named() -> None:
+    device, reason = DeviceFacts(mode="lagged"), "1: in lagged mode each frame waits for the one"
+    for plan in (
+        plan_for(device=device, mode="lagged", batch=4),
+        plan_for(device=device, preset=Preset(mode="lagged", batch=4)),
+    ):
+        assert plan.batch == 1
+        assert why(plan, "batch") == f"{reason} before"
+    for plan in (
+        plan_for(device=device, mode="lagged", batch=1),
+        plan_for(device=device, mode="lagged"),
+        plan_for(batch=4),
+    ):
+        assert "batch" not in [found.topic for found in plan.reasons]
+
+
 def test_building_upon_a_codec_by_its_other_name(tmp_path: Path) -> None:
     written(tmp_path, "hevc")
     path = tmp_path / "upper.toml"

@@ -116,6 +116,11 @@ def test_names_that_are_no_text_are_kept(tmp_path: Path) -> None:
 def test_what_is_no_ledger_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no ledger here"):
         Ledger(tmp_path / "none", read_only=True)
+    (tmp_path / "empty").touch()
+    sqlite3.connect(tmp_path / "another").execute("CREATE TABLE films (name)").connection.close()
+    for name in ("empty", "another"):
+        with pytest.raises(InputError, match="there is no ledger here"):
+            Ledger(tmp_path / name, read_only=True)
     (tmp_path / "text").write_text("this is a text, and long enough to be taken for a header" * 9)
     with pytest.raises(InputError, match="cannot be used: file is not a database"):
         Ledger(tmp_path / "text", read_only=True)

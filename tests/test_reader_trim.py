@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,7 @@ def test_any_part_is_the_same_frames_as_in_the_whole(
     times = [t - clip.times[0] for t in clip.times]
     trim = snap_trim(
         str(clip.path),
-        video.index,
+        video,
         times[first],
         times[stop] if stop < FRAMES else None,
         count,
@@ -132,10 +133,10 @@ def test_subtitles_on_screen_in_the_part_come_along(clips: dict[str, Clip]) -> N
     clip = clips["vfr"]
     info = probe(str(clip.path))
     (text,) = info.of_kind("subtitle")
-    trim = snap_trim(str(clip.path), info.videos[0].index, Fraction(1, 2), Fraction(15, 10))
+    trim = snap_trim(str(clip.path), info.videos[0], Fraction(1, 2), Fraction(15, 10))
     part = Result(request(clip.path, side_streams=(text.index,), trim=trim))
     assert [bytes(s.packet) for s in part.side] == [line.text.encode() for line in LINES[:3]]
-    trim = snap_trim(str(clip.path), info.videos[0].index, Fraction(9, 10), Fraction(15, 10))
+    trim = snap_trim(str(clip.path), info.videos[0], Fraction(9, 10), Fraction(15, 10))
     part = Result(request(clip.path, side_streams=(text.index,), trim=trim))
     assert [bytes(s.packet) for s in part.side] == [LINES[2].text.encode()]
 
@@ -144,7 +145,8 @@ def test_a_cover_belongs_to_every_part(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "a.mp4", audio="aac", cover=True, frames=30)
     info = probe(str(clip.path))
     (cover,) = (s.index for s in info.streams if isinstance(s, VideoStreamInfo) and s.is_cover)
-    for trim in (Trim(), snap_trim(str(clip.path), 0, Fraction(1, 2), Fraction(3, 5))):
+    part = snap_trim(str(clip.path), info.videos[0], Fraction(1, 2), Fraction(3, 5))
+    for trim in (Trim(), part):
         result = Result(request(clip.path, side_streams=(1, cover), trim=trim))
         assert [bytes(s.packet) for s in result.side if s.stream == cover] == [gradient_png()]
 
@@ -167,7 +169,7 @@ def test_times_between_frames_mean_the_next_frame(clips: dict[str, Clip]) -> Non
     step = round(Fraction(1, 25) / video.time_base)
     first = video.start
     assert first == 500 * step
-    snap: Callable[..., Trim] = lambda *args: snap_trim(path, video.index, *args)  # noqa: E731
+    snap: Callable[..., Trim] = lambda *args: snap_trim(path, video, *args)  # noqa: E731
     assert snap(Fraction(0)) == Trim()
     assert snap(Fraction(1, 25)) == Trim(start=first + step)
     assert snap(Fraction(1, 24)) == Trim(start=first + 2 * step)
@@ -192,12 +194,13 @@ def test_a_part_without_frames_is_an_error(
     clips: dict[str, Clip], kind: str, start: Fraction, end: Fraction | None, why: str
 ) -> None:
     with pytest.raises(InputError, match=why):
-        snap_trim(str(clips[kind].path), 0, start, end)
+        snap_trim(str(clips[kind].path), probe(clips[kind].path).videos[0], start, end)
 
 
 def test_a_stream_that_is_no_video(clips: dict[str, Clip]) -> None:
+    video = probe(clips["mp4"].path).videos[0]
     with pytest.raises(InputError, match="stream 1 is not a video stream"):
-        snap_trim(str(clips["mp4"].path), 1, Fraction(1))
+        snap_trim(str(clips["mp4"].path), replace(video, index=1), Fraction(1))
 
 
 def test_deinterlaced_parts_equal_the_whole(tmp_path: Path) -> None:

@@ -85,3 +85,10 @@ def test_the_first_of_all_streams_begins_at_zero() -> None:
 def test_files_of_other_kinds_keep_their_times(container: str) -> None:
     info = media(video(start=HOURS, time_base=TICKS), container=container)
     assert plan_for(info).time_shift == 0
+
+
+def test_what_begins_a_little_before_a_picture_below_zero_is_kept() -> None:
+    info = media(video(start=-9000), stream(1, "audio", "aac", start=-5760))
+    assert plan_for(info).time_shift == Fraction(12, 100)
+    info = media(video(start=-9000), stream(1, "audio", "aac", start=-12 * 48000))
+    assert plan_for(info).time_shift == Fraction(1, 10)  # another clock

@@ -23,6 +23,7 @@ from pipelines.segments.serve import Message
 from pipelines.segments.settings import source_identity, versions
 from pipelines.upscale import plan_upscale, upscale
 from vsr.errors import BackendError, DependencyError, UsageError, VerifyError
+from vsr.media.probe import probe
 from vsr.media.read.scan import scan_frames
 from vsr.media.source import open_source, read_through
 from vsr.types import Trim
@@ -81,11 +82,12 @@ def test_readers_share_what_has_come(tmp_path: Path) -> None:
 def test_ffmpeg_reads_it_as_it_reads_the_file(ending: str, tmp_path: Path) -> None:
     codec = "mpeg4" if ending == ".avi" else "libx264"
     clip = make_clip(tmp_path / f"in{ending}", frames=20, codec=codec, audio="aac")
-    local = scan_frames(str(clip.path), 0, Trim())
+    video = probe(clip.path).videos[0]
+    local = scan_frames(str(clip.path), video, Trim())
     data = clip.path.read_bytes()
     clip.path.unlink()
     with shipped(data, tmp_path / "cache") as (file, _), read_through(str(clip.path), file.open):
-        assert scan_frames(str(clip.path), 0, Trim()) == local
+        assert scan_frames(str(clip.path), video, Trim()) == local
         with open_source(str(clip.path)) as container:
             assert sum(1 for _ in container.decode(video=0)) == 20
 

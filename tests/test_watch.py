@@ -170,6 +170,8 @@ def test_a_full_disk_is_waited_for(folder: Path) -> None:
     assert job.reason.startswith("waits for room on the disk: needs 1e+09 GB, ")
     assert job.next_try > time.time()
     assert files(folder / "out") == []
+    command = ["watch", str(folder / "in"), str(folder / "out"), "--once", *OPTIONS]
+    assert run(command) == 4  # nor is it time to look again
 
 
 def test_a_worker_that_is_killed_fails_its_file_only(folder: Path) -> None:
@@ -202,6 +204,7 @@ def test_a_result_that_was_there_before_the_crash_is_not_made_twice(folder: Path
     before = (folder / "out" / "a.mkv").stat()
     with Ledger(ledger_path(folder / "out")) as ledger:  # as if the watcher had died in between
         ledger.set(job, state="running", completions=0, result_size=None, result_mtime_ns=None)
+        ledger.made(job, job.result)
     job = once(folder)["a.mkv"]
     assert (job.state, job.completions, job.interruptions) == ("done", 1, 1)
     assert (folder / "out" / "a.mkv").stat() == before

@@ -33,8 +33,12 @@ def page(tmp_path: Path) -> Iterator[Page]:
         (tmp_path / "pictures").mkdir()
         for which in ("before", "after"):
             (tmp_path / "pictures" / f"1-{which}.jpg").write_bytes(gradient_png())
-        (tmp_path / "bad.log").write_text("it broke")
-        log = str(tmp_path / "bad.log")
+        (tmp_path / "logs").mkdir()
+        (tmp_path / "logs" / "2.log").write_text("it broke")
+        # A copy beside the quarantined file, which somebody has replaced.
+        (tmp_path / "secret").write_text("of nobody's business")
+        log = str(tmp_path / "bad.mp4.log")
+        Path(log).symlink_to(tmp_path / "secret")
         ledger.set(bad, state="quarantined", reason="no video in it", log=log, attempts=3)
         ledger.set(running, state="running", frames=30, total=120, fps=2.5, eta=36.0)
         with Page(ledger, tmp_path, "127.0.0.1", 0) as served:

@@ -19,7 +19,8 @@ from pipelines.queue.job import Job
 from pipelines.queue.ledger import Ledger
 from pipelines.queue.messages import Failed, Finished, Message, Order, Outcome
 from pipelines.queue.process import Worker
-from pipelines.queue.run import Policy, Queue, Runner
+from pipelines.queue.room.share import Room
+from pipelines.queue.run import Policy, Runner
 from pipelines.watch.request import WatchRequest
 from pipelines.watch.watcher import Watcher
 from vsr.errors import UsageError
@@ -218,7 +219,7 @@ def test_a_bug_that_one_file_meets_stops_no_other(
 ) -> None:
     owner, name = {
         "before it is begun": (Runner, "_order"),
-        "in the middle": (Queue, "reserve"),
+        "in the middle": (Room, "reserve"),
         "when it is over": (Runner, "_record"),
     }[where]
     for number, file in enumerate(("a.mkv", "b.mkv")):

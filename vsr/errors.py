@@ -8,6 +8,7 @@
     │   └── DecodeError         the source broke while it was being decoded
     ├── OutputError             the result cannot be written where or how it was asked for
     │   ├── EncodeError         the encoder refused its settings or failed on a frame
+    │   ├── NameTakenError      there is a file of the result's name, and it may not be replaced
     │   └── VerifyError         the written file was read back and is not what it must be
     ├── StrictError             something cannot go along and ``--strict`` forbids leaving it behind
     ├── ModelError              a network or its weights cannot be built or loaded
@@ -33,6 +34,7 @@ __all__ = [
     "EncodeError",
     "InputError",
     "ModelError",
+    "NameTakenError",
     "OutOfMemoryError",
     "OutputError",
     "PresetError",
@@ -89,6 +91,10 @@ class OutputError(VsrError):
 
 class EncodeError(OutputError):
     """The encoder refused its settings or failed on a frame."""
+
+
+class NameTakenError(OutputError):
+    """There is a file of the result's name, and it may not be replaced."""
 
 
 class VerifyError(OutputError):

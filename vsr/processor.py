@@ -1,10 +1,27 @@
-"""What the CPU can do that torch knows of; imports nothing of the package."""
+"""What the CPU can do, and torch is to do with it."""
 
 from __future__ import annotations
 
+import os
+from functools import cache
+
 import torch
 
-__all__ = ["bfloat16_instructions"]
+from vsr.cores import usable_cores
+
+__all__ = ["bfloat16_instructions", "heed_quota"]
+
+
+@cache
+def heed_quota() -> None:
+    """Let torch use no more threads than :func:`vsr.cores.usable_cores`, of which it knows less.
+
+    Once in a process: what somebody sets after that holds, and so does ``OMP_NUM_THREADS``. It is
+    for the calling thread and those that begin to use torch after.
+    """
+    cores = usable_cores()
+    if not os.environ.get("OMP_NUM_THREADS") and torch.get_num_threads() > cores:
+        torch.set_num_threads(cores)
 
 
 def bfloat16_instructions() -> tuple[str, ...]:

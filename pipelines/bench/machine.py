@@ -15,6 +15,7 @@ import av
 import torch
 
 from vsr import __version__
+from vsr.cores import usable_cores
 from vsr.engine.native.library import find
 from vsr.errors import BackendError
 
@@ -85,7 +86,7 @@ def machine() -> dict[str, Any]:
         "cpu": model,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "instruction_set": instruction_set(),
-        "cores": os.cpu_count(),
+        "cores": usable_cores(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "vsr": __version__,

@@ -16,6 +16,7 @@ from pipelines.memory import keep_freed_memory
 from pipelines.upscale import plan_upscale
 from vsr.engine.device import choose_device
 from vsr.errors import UsageError
+from vsr.processor import heed_quota
 from vsr.types import ModelPlan
 
 __all__ = ["Bench", "bench_text", "run_bench"]
@@ -81,6 +82,7 @@ def run_bench(
             remedy="Width and height must be even, and 16 or more.",
         )
     keep_freed_memory()
+    heed_quota()
     facts = choose_device(device, model=model)
     with tempfile.TemporaryDirectory(prefix="vsr-bench-") as folder:
         clip = source
@@ -143,11 +145,15 @@ def bench_text(bench: Bench) -> str:
         f"| {row.name} | {row.seconds * 1e3:.1f} | {row.cpu_seconds:.3g} |" for row in whole.stages
     ]
     alone = sum(row.cpu_seconds for row in whole.stages)
+    frames = f"{whole.frames} frames"
+    if whole.repeated:
+        frames += f" ({whole.repeated} like the one before, not computed again)"
+    counted = " by those that were computed" if whole.repeated else ""
     lines += [
         "",
-        f"End to end, {whole.frames} frames: {whole.fps:.3g} frames/s, {whole.share:.0%} of the "
-        f"network alone ({whole.network_fps:.3g}); {whole.cpu_seconds:.3g} CPU s/frame (the stages "
-        f"alone: {alone:.3g}).",
+        f"End to end, {frames}: {whole.fps:.3g} frames/s, {whole.share:.0%} of the "
+        f"network alone ({whole.network_fps:.3g}){counted}; {whole.cpu_seconds:.3g} CPU s/frame "
+        f"(the stages alone: {alone:.3g}).",
         f"The binding stage is {whole.binding}; in the run {whole.bound_by} was busiest.",
     ]
     return "\n".join(lines)

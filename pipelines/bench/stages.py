@@ -21,6 +21,10 @@ from vsr.types import FrameBatch, Plan
 __all__ = ["StageRow", "Whole", "measure_whole"]
 
 
+#: Decoded frames that are kept to be encoded: more say no more, and a film does not fit.
+_KEPT = 32
+
+
 @dataclass(slots=True)
 class StageRow:
     """One stage alone: seconds on the clock, and of the processor (all threads), a frame."""
@@ -35,17 +39,19 @@ class Whole:
     """A clip from end to end.
 
     Attributes:
-        frames: that were upscaled.
+        frames: of the result.
+        repeated: those of them that equal the one before and were not computed again.
         stages: each stage alone: decode, to_rgb, network, from_rgb, encode.
         fps: of ``vsr upscale``, from the opening of the source to the verified result.
         network_fps: of the network alone, half of its frames before the run and half after it.
-        share: ``fps / network_fps``.
-        cpu_seconds: of the processor, a frame, in the run.
+        share: frames that were computed a second, by ``network_fps``.
+        cpu_seconds: of the processor, a frame that was computed, in the run.
         binding: the stage that takes longest alone.
         bound_by: the stage that was busiest in the run.
     """
 
     frames: int
+    repeated: int
     stages: tuple[StageRow, ...]
     fps: float
     network_fps: float
@@ -68,7 +74,7 @@ def measure_whole(plan: Plan, network_frames: int = 4) -> Whole:
     """Run ``plan`` and, around it, its stages alone.
 
     Args:
-        plan: of a clip whose frames differ: those that repeat are not computed again.
+        plan: what is run.
         network_frames: frames put through the network alone.
 
     Raises:
@@ -79,7 +85,6 @@ def measure_whole(plan: Plan, network_frames: int = 4) -> Whole:
     )
     upscaler = Upscaler.of(plan)
     batches = _decoded(plan, decode)
-    count = sum(len(batch) for batch in batches)
 
     device = upscaler.device
     first = replace(batches[0], planes=tuple(p[:1].to(device) for p in batches[0].planes))
@@ -100,37 +105,47 @@ def measure_whole(plan: Plan, network_frames: int = 4) -> Whole:
         with _counted(back, 1):
             for plane in from_rgb(large, None, plan.encode.format, plan.encode.tags):
                 plane.cpu()
-    _encoded(plan, batches, encode, count)
+    _encoded(plan, batches, encode)
+    del batches
     alone()
     busy = time.process_time()
     report = run_upscale(plan, resume=False)
     busy = time.process_time() - busy
     alone()
-    fps = report.frames_out / report.seconds
+    computed = report.frames_out - report.repeated_frames
     return Whole(
         frames=report.frames_out,
+        repeated=report.repeated_frames,
         stages=rows,
-        fps=fps,
+        fps=report.frames_out / report.seconds,
         network_fps=1 / network.seconds,
-        share=fps * network.seconds,
-        cpu_seconds=busy / report.frames_out,
+        share=computed / report.seconds * network.seconds,
+        cpu_seconds=busy / computed,
         binding=max(rows, key=lambda row: row.seconds).name,
         bound_by=report.bound_by,
     )
 
 
 def _decoded(plan: Plan, row: StageRow) -> list[FrameBatch]:
+    """Decode all there is; the first frames are kept."""
+    kept: list[FrameBatch] = []
+    count = held = 0
     begun, busy = time.perf_counter(), time.process_time()
     with open_reader(plan.reader, read_request(replace(plan, streams=()))) as reader:
-        batches = [item for item in reader if isinstance(item, FrameBatch)]
-    count = sum(len(batch) for batch in batches)
+        for item in reader:
+            if isinstance(item, FrameBatch):
+                count += len(item)
+                if held < _KEPT:
+                    kept.append(item)
+                    held += len(item)
     row.seconds = (time.perf_counter() - begun) / count
     row.cpu_seconds = (time.process_time() - busy) / count
-    return batches
+    return kept
 
 
-def _encoded(plan: Plan, batches: list[FrameBatch], row: StageRow, count: int) -> None:
+def _encoded(plan: Plan, batches: list[FrameBatch], row: StageRow) -> None:
     """Encode the frames enlarged by bicubic: sharper ones cost the encoder some more."""
+    count = sum(len(batch) for batch in batches)
     enlarge = Upscaler(plan.model.scale, "bicubic", device="cpu")
     with tempfile.TemporaryDirectory(prefix="vsr-bench-") as folder:
         target = Path(folder) / f"alone{Path(plan.destination).suffix}"

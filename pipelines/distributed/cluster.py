@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -60,24 +63,8 @@ class Cluster:
         self.ship = ship
         # Ray would otherwise warn about a default that will change, and which is not used here.
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        try:
-            # Not all machines where types are checked have it.
-            ray: Any = import_module("ray")
-        except ImportError as error:
-            raise DependencyError(
-                "a job on a cluster needs Ray, which is not installed",
-                remedy="pip install 'fdiwn-vsr[ray]'",
-            ) from error
-        if not ray.is_initialized():
-            try:
-                ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
-            except Exception as error:
-                # Ray raises what it likes: ConnectionError, ValueError, RuntimeError.
-                said = str(error).strip().partition("\n")[0]
-                raise BackendError(
-                    f"no Ray cluster at {address!r}: {said}", remedy=_REMEDY
-                ) from error
-        self.ray = ray
+        with _same_handlers():
+            self.ray = _connected(address)
 
     def choose_device(
         self,
@@ -155,6 +142,49 @@ class Cluster:
         from pipelines.distributed.pool import RayPool
 
         return RayPool(self, plan, folder, advanced=advanced, finished=finished, warned=warned)
+
+
+def _connected(address: str) -> Any:
+    """The module ``ray``, connected to the cluster at ``address``."""
+    try:
+        # Not all machines where types are checked have it.
+        ray: Any = import_module("ray")
+    except ImportError as error:
+        raise DependencyError(
+            "a job on a cluster needs Ray, which is not installed",
+            remedy="pip install 'fdiwn-vsr[ray]'",
+        ) from error
+    if not ray.is_initialized():
+        try:
+            ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
+        except Exception as error:
+            # Ray raises what it likes: ConnectionError, ValueError, RuntimeError.
+            said = str(error).strip().partition("\n")[0]
+            raise BackendError(f"no Ray cluster at {address!r}: {said}", remedy=_REMEDY) from error
+    return ray
+
+
+@contextmanager
+def _same_handlers() -> Iterator[None]:
+    """Have signals do afterwards what they did before: Ray makes SIGTERM a ``SystemExit``."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Ray cannot set any there
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            if handler is not None:  # one that was not set in Python cannot be set again
+                signal.signal(number, handler)
+
+    try:
+        yield
+    except SystemExit:
+        restore()
+        signal.raise_signal(signal.SIGTERM)  # it came while Ray's handler was there
+        raise
+    finally:
+        restore()
 
 
 def node_error(error: BaseException, who: str) -> BackendError | DependencyError:

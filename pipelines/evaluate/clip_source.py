@@ -67,7 +67,7 @@ class ClipSource:
         part = (options.start, options.end, options.frames)
         if part == (None, None, None):
             return Trim()
-        return snap_trim(self.path, self._video.index, *part)
+        return snap_trim(self.path, self._video, *part)
 
     def _part_of(self, options: EvalOptions, partner: ClipSource) -> Trim:
         """The frames that are shown with those of the partner's part."""
@@ -90,12 +90,12 @@ class ClipSource:
             rates = [rate for rate in (self.rate, partner.rate) if rate]
             slack = min([coarser, *(1 / (2 * rate) for rate in rates)])
         start, end = (None if time is None else time - theirs - slack for time in (first, last))
-        return snap_trim(self.path, self._video.index, start, end, options.frames, origin=mine)
+        return snap_trim(self.path, self._video, start, end, options.frames, origin=mine)
 
     @cached_property
     def begins(self) -> Fraction:
         """When the file's first frame is shown, in seconds."""
-        return first_shown(self.path, self._video.index)
+        return first_shown(self.path, self._video)
 
     def times(self) -> tuple[tuple[int, Fraction], ...] | None:
         """When the part's frames are shown, in ticks of so many seconds, without decoding them.

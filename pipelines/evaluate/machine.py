@@ -12,6 +12,7 @@ from vsr import __version__
 from vsr.engine.contender import Contender, bicubic, network
 from vsr.engine.device import choose_device
 from vsr.engine.upscaler import Upscaler
+from vsr.models.registry import weights_path
 
 __all__ = ["contenders_for", "machine_settings"]
 
@@ -25,11 +26,14 @@ def contenders_for(scale: int, options: EvalOptions, *, exact: bool) -> list[Con
         exact: bicubic is MATLAB's, bit for bit.
 
     Raises:
-        ModelError: no such model, or its weights cannot be loaded.
+        ModelError: no such model, or its weights cannot be loaded; it has none, and some are named.
         BackendError: the device or backend is missing.
     """
     baseline = bicubic(scale, exact=exact)
     if options.model == "bicubic":
+        weights_path(
+            options.model, scale, options.weights
+        )  # it has none: an error if any are named
         return [baseline]
     return [_network(scale, options), baseline]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["STATES", "Identity", "Job", "State", "identify"]
+__all__ = ["NO_ROOM", "STATES", "Identity", "Job", "State", "identify", "is_at"]
 
 State = Literal["queued", "running", "done", "failed", "quarantined", "gone"]
 
@@ -19,6 +19,9 @@ STATES: dict[State, str] = {
     "done": "its result is there",
     "gone": "vanished or changed before it was done",
 }
+
+#: How the reason begins of a job that is queued because its result would not fit.
+NO_ROOM = "waits for room on the disk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,14 @@ def identify(path: Path) -> Identity:
     return Identity(found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev)
 
 
+def is_at(path: Path, identity: Identity | None) -> bool:
+    """Whether the file that had this identity is there, unchanged."""
+    try:
+        return identity is not None and identify(path).same_content(identity)
+    except OSError:
+        return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """A row of the ledger.
@@ -75,6 +86,7 @@ class Job:
         next_try: not before this time; seconds since the epoch.
         destination: path of the result, empty as long as none is chosen.
         result: identity of the result when it was completed.
+        made: identity of a result that was about to get its name when last heard of.
         digest: of the source's content, empty as long as nobody read it.
         settings: what the result was, or is being, made with, as a digest.
         error: kind of the error; ``exit_code`` what ``vsr upscale`` would have returned.
@@ -95,6 +107,7 @@ class Job:
     next_try: float = 0.0
     destination: str = ""
     result: Identity | None = None
+    made: Identity | None = None
     digest: str = ""
     settings: str = ""
     error: str = ""

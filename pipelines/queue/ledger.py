@@ -11,42 +11,36 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pipelines.queue.job import STATES, Identity, Job, State
+from pipelines.queue.table.rows import (
+    destination_key,
+    identity_row,
+    job_of,
+    name_of,
+    text_of,
+    value_of,
+)
+from pipelines.queue.table.schema import ADD, READABLE, VERSION, Run, create, update
 from vsr.errors import InputError, OutputError, VsrError
 
-__all__ = ["Ledger", "LedgerError"]
+__all__ = ["Ledger", "LedgerError", "LedgerFullError"]
 
-_VERSION = 1
-_SCHEMA = """
-CREATE TABLE jobs (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    path UNIQUE NOT NULL,  -- text, or bytes where a name is not UTF-8
-    size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
-    inode TEXT NOT NULL, device TEXT NOT NULL,  -- text: they may need 64 bits without a sign
-    state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '',
-    attempts INTEGER NOT NULL DEFAULT 0, interruptions INTEGER NOT NULL DEFAULT 0,
-    completions INTEGER NOT NULL DEFAULT 0, next_try REAL NOT NULL DEFAULT 0,
-    destination NOT NULL DEFAULT '', destination_key TEXT UNIQUE,
-    result_size INTEGER, result_mtime_ns INTEGER,
-    digest TEXT NOT NULL DEFAULT '', settings TEXT NOT NULL DEFAULT '',
-    error TEXT NOT NULL DEFAULT '', exit_code INTEGER NOT NULL DEFAULT 0,
-    log NOT NULL DEFAULT '', moved_to NOT NULL DEFAULT '',
-    frames INTEGER NOT NULL DEFAULT 0, total INTEGER, fps REAL NOT NULL DEFAULT 0, eta REAL,
-    queued_at REAL NOT NULL, started_at REAL, ended_at REAL
-);
-CREATE INDEX jobs_by_turn ON jobs (state, next_try, id);
-CREATE INDEX jobs_by_content ON jobs (size, digest);
-CREATE TABLE facts (name TEXT PRIMARY KEY, value NOT NULL);
-"""
+_T = TypeVar("_T")
+# What SQLite calls it that there is no room: for its files, or for what its readers share.
+_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 
 
 class LedgerError(OutputError):
     """The ledger cannot be written: without it nothing may be done."""
+
+
+class LedgerFullError(LedgerError):
+    """There is no room on the ledger's disk; what was to be written is not."""
 
 
 class Ledger:
@@ -55,22 +49,27 @@ class Ledger:
     Args:
         path: the database, created with its folder if missing; ``None``: in memory.
         read_only: for looking on while another process writes.
+        full: asked when there is no room to write something: ``True``, after a while, for another
+            try. It may be called from each thread that writes.
 
     Raises:
         InputError: ``read_only`` and there is none, or it is none of ours.
         LedgerError: it cannot be created or written.
     """
 
-    def __init__(self, path: Path | None, *, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        read_only: bool = False,
+        full: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.path = path
+        self._full = full
         self._lock = threading.RLock()
         self._kind: type[VsrError] = InputError if read_only else LedgerError
         if path is not None and read_only and not path.is_file():
-            raise InputError(
-                "there is no ledger here",
-                where=str(path),
-                remedy="Name the folder that a watcher writes to, or its ledger.",
-            )
+            raise self._none_here()
         with self._errors():
             self._connection = self._open(path, read_only)
             try:
@@ -95,11 +94,20 @@ class Ledger:
         connection.row_factory = sqlite3.Row
         return connection
 
+    def _none_here(self) -> InputError:
+        return InputError(
+            "there is no ledger here",
+            where=str(self.path),
+            remedy="Name the folder that a watcher writes to, or its ledger.",
+        )
+
     def _prepare(self, read_only: bool) -> None:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if version not in ((_VERSION,) if read_only else (0, _VERSION)):
+        if read_only and version == 0:  # an empty file, or a database of somebody else's
+            raise self._none_here()
+        if version not in (READABLE if read_only else (0, *READABLE)):
             raise self._kind(
-                f"the ledger has the form {version}, this version of vsr knows {_VERSION}",
+                f"the ledger has the form {version}, this version of vsr knows {VERSION}",
                 where=str(self.path),
                 remedy="Use the version that made it, or begin with another ledger.",
             )
@@ -108,11 +116,8 @@ class Ledger:
         self._connection.execute("PRAGMA journal_mode = WAL")
         # A job that is forgotten would be done twice: each transaction reaches the disk.
         self._connection.execute("PRAGMA synchronous = FULL")
-        if version == 0:
-            with self._transaction() as run:
-                for statement in _SCHEMA.split(";\n"):
-                    run(statement)
-                run(f"PRAGMA user_version = {_VERSION}")
+        if version != VERSION:
+            self._write(update if version else create)
 
     def close(self) -> None:
         """Close it; everything is on the disk already."""
@@ -130,28 +135,43 @@ class Ledger:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise self._kind(
+            full = getattr(error, "sqlite_errorcode", None) in _FULL
+            kind = LedgerFullError if full and self._kind is LedgerError else self._kind
+            raise kind(
                 f"the ledger cannot be used: {error}",
                 where=str(self.path or "memory"),
                 remedy="It must be on a local disk with free space, and writable; --ledger "
                 "chooses its place.",
             ) from error
 
+    def _write(self, work: Callable[[Run], _T]) -> _T:
+        """Do it in one transaction; if there is no room, again for as long as ``full`` says so."""
+        while True:
+            try:
+                with self._transaction() as run:
+                    return work(run)
+            except LedgerFullError:
+                # Asked with nothing held: others read meanwhile.
+                if not self._full():
+                    raise
+
     @contextmanager
-    def _transaction(self) -> Iterator[Callable[..., sqlite3.Cursor]]:
+    def _transaction(self) -> Iterator[Run]:
         with self._lock, self._errors():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection.execute
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                # Some errors, such as that of a full disk, have rolled it back already.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
 
     def _select(self, clause: str, values: Sequence[object] = ()) -> list[Job]:
         with self._lock, self._errors():
             rows = self._connection.execute(f"SELECT * FROM jobs {clause}", values)  # noqa: S608 - constants
-            return [_job(row) for row in rows]
+            return [job_of(row) for row in rows]
 
     # Reading
 
@@ -161,7 +181,7 @@ class Ledger:
 
     def at(self, path: str) -> Job | None:
         """The job of the source at ``path``."""
-        return next(iter(self._select("WHERE path = ?", (_name(path),))), None)
+        return next(iter(self._select("WHERE path = ?", (name_of(path),))), None)
 
     def jobs(self, states: Iterable[State] = (), *, limit: int = -1) -> list[Job]:
         """Jobs in these states (all by default): what happened last first, then those queued."""
@@ -212,14 +232,14 @@ class Ledger:
         with self._lock, self._errors():
             row = self._connection.execute("SELECT value FROM facts WHERE name = ?", (name,))
             found = row.fetchone()
-        return None if found is None else _text(found[0])
+        return None if found is None else text_of(found[0])
 
     # Writing
 
     def remember(self, name: str, value: str) -> None:
         """Remember a fact about the whole ledger."""
-        with self._transaction() as run:
-            run("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, _name(value)))
+        statement = "INSERT OR REPLACE INTO facts VALUES (?, ?)"
+        self._write(lambda run: run(statement, (name, name_of(value))))
 
     def add(self, path: str, identity: Identity, *, now: float) -> Job:
         """Queue a source; one that is known is queued again, with nothing held against it.
@@ -227,31 +247,37 @@ class Ledger:
         How often it was completed, its result and its destination stay known, so that the result
         of a source that has changed can replace the earlier one.
         """
-        with self._transaction() as run:
-            row = run(
-                "INSERT INTO jobs (path, size, mtime_ns, inode, device, state, queued_at) "
-                "VALUES (?, ?, ?, ?, ?, 'queued', ?) ON CONFLICT (path) DO UPDATE SET "
-                "size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode, "
-                "device = excluded.device, state = 'queued', queued_at = excluded.queued_at, "
-                "reason = '', attempts = 0, interruptions = 0, next_try = 0, digest = '', "
-                "error = '', exit_code = 0, log = '', moved_to = '', ended_at = NULL, "
-                "frames = 0, total = NULL, fps = 0, eta = NULL "
-                "RETURNING *",
-                (_name(path), *_identity(identity), now),
-            ).fetchone()
-        return _job(row)
+        (job,) = self.add_all([(path, identity)], now=now)
+        return job
+
+    def add_all(self, sources: Sequence[tuple[str, Identity]], *, now: float) -> list[Job]:
+        """Queue all of these as :meth:`add` does, in one transaction: each waits for the disk."""
+
+        def work(run: Run) -> list[Job]:
+            return [
+                job_of(run(ADD, (name_of(path), *identity_row(identity), now)).fetchone())
+                for path, identity in sources
+            ]
+
+        return self._write(work)
 
     def claim(self, *, now: float) -> Job | None:
         """Begin the job whose turn it is; ``None`` if none is due."""
-        with self._transaction() as run:
-            row = run(
-                "UPDATE jobs SET state = 'running', started_at = ?, ended_at = NULL, "
-                "frames = 0, total = NULL, fps = 0, eta = NULL "
-                "WHERE id = (SELECT id FROM jobs WHERE state IN ('queued', 'failed') "
-                "AND next_try <= ? ORDER BY next_try > 0, next_try, id LIMIT 1) RETURNING *",
-                (now, now),
-            ).fetchone()
-        return None if row is None else _job(row)
+        statement = (
+            "UPDATE jobs SET state = 'running', started_at = ?, ended_at = NULL, "
+            "frames = 0, total = NULL, fps = 0, eta = NULL "
+            "WHERE id = (SELECT id FROM jobs WHERE state IN ('queued', 'failed') "
+            "AND next_try <= ? ORDER BY next_try > 0, next_try, id LIMIT 1) RETURNING *"
+        )
+        row = self._write(lambda run: run(statement, (now, now)).fetchone())
+        return None if row is None else job_of(row)
+
+    def cap(self, latest: float) -> None:
+        """Let nothing wait beyond ``latest``: such a time comes from a clock that was wrong."""
+        statement = (
+            "UPDATE jobs SET next_try = ? WHERE state IN ('queued', 'failed') AND next_try > ?"
+        )
+        self._write(lambda run: run(statement, (latest, latest)))
 
     def take_destination(self, job: Job, destination: Path) -> bool:
         """Reserve a name for the result; ``False`` if another job has it.
@@ -259,12 +285,12 @@ class Ledger:
         Names that differ in case alone count as one, as they do on many file systems.
         """
         try:
-            with self._transaction() as run:
-                run(
-                    "UPDATE jobs SET destination = ?, destination_key = ?, result_size = NULL, "
-                    "result_mtime_ns = NULL WHERE id = ?",
-                    (_name(str(destination)), _key(destination), job.id),
-                )
+            statement = (
+                "UPDATE jobs SET destination = ?, destination_key = ?, result_size = NULL, "
+                "result_mtime_ns = NULL, made_size = NULL, made_mtime_ns = NULL WHERE id = ?"
+            )
+            values = (name_of(str(destination)), destination_key(destination), job.id)
+            self._write(lambda run: run(statement, values))
         except LedgerError as error:
             if isinstance(error.__cause__, sqlite3.IntegrityError):
                 return False
@@ -272,26 +298,49 @@ class Ledger:
         return True
 
     def free_destination(self, job: Job) -> None:
-        """Give the reserved name back, and forget what an interrupted run may have left there."""
-        self.set(job, destination="", destination_key=None, interruptions=0)
+        """Give the reserved name back."""
+        self.set(job, destination="", destination_key=None)
+
+    def move_destinations(self, moved: Mapping[int, Path]) -> None:
+        """The names reserved for these jobs, by their numbers, are in another folder now.
+
+        Where another job has the new name already, none is reserved.
+        """
+
+        def work(run: Run) -> None:
+            for number in moved:
+                free = "UPDATE jobs SET destination = '', destination_key = NULL WHERE id = ?"
+                run(free, (number,))
+            for number, path in moved.items():
+                values = (name_of(str(path)), destination_key(path), number)
+                run(
+                    "UPDATE OR IGNORE jobs SET destination = ?, destination_key = ? WHERE id = ?",
+                    values,
+                )
+
+        self._write(work)
+
+    def made(self, job: Job, result: Identity | None) -> None:
+        """Remember what is about to get the result's name; ``None``: nothing is."""
+        size, mtime = (None, None) if result is None else (result.size, result.mtime_ns)
+        self.set(job, made_size=size, made_mtime_ns=mtime)
 
     def set(self, job: Job, **values: Any) -> None:
         """Write columns of a job by name, all at once."""
-        columns = {name: _value(value) for name, value in values.items()}
+        columns = {name: value_of(value) for name, value in values.items()}
         assignments = ", ".join(f"{name} = ?" for name in columns)
-        with self._transaction() as run:
-            run(f"UPDATE jobs SET {assignments} WHERE id = ?", (*columns.values(), job.id))  # noqa: S608
+        statement = f"UPDATE jobs SET {assignments} WHERE id = ?"  # noqa: S608 - names of columns
+        self._write(lambda run: run(statement, (*columns.values(), job.id)))
 
     def done(self, job: Job, result: Identity | None, *, now: float, reason: str = "") -> None:
         """The result is there, or was (``None``) until somebody took it away."""
         size, mtime = (None, None) if result is None else (result.size, result.mtime_ns)
-        with self._transaction() as run:
-            run(
-                "UPDATE jobs SET state = 'done', completions = completions + 1, reason = ?, "
-                "result_size = ?, result_mtime_ns = ?, ended_at = ?, error = '', exit_code = 0, "
-                "eta = NULL WHERE id = ?",
-                (reason, size, mtime, now, job.id),
-            )
+        statement = (
+            "UPDATE jobs SET state = 'done', completions = completions + 1, reason = ?, "
+            "result_size = ?, result_mtime_ns = ?, made_size = NULL, made_mtime_ns = NULL, "
+            "ended_at = ?, error = '', exit_code = 0, eta = NULL WHERE id = ?"
+        )
+        self._write(lambda run: run(statement, (reason, size, mtime, now, job.id)))
 
     def recover(self) -> list[Job]:
         """What was running when the last writer was cut off; queues it again.
@@ -299,50 +348,9 @@ class Ledger:
         Call with the lock held, before anything is claimed.
         """
         cut_off = self._select("WHERE state = 'running' ORDER BY id")
-        with self._transaction() as run:
-            run(
-                "UPDATE jobs SET state = 'queued', interruptions = interruptions + 1, "
-                "reason = 'was cut off, and goes on' WHERE state = 'running'"
-            )
+        statement = (
+            "UPDATE jobs SET state = 'queued', interruptions = interruptions + 1, "
+            "reason = 'was cut off, and goes on' WHERE state = 'running'"
+        )
+        self._write(lambda run: run(statement))
         return cut_off
-
-
-def _job(row: sqlite3.Row) -> Job:
-    values = dict(row)
-    identity = Identity(
-        values.pop("size"),
-        values.pop("mtime_ns"),
-        int(values.pop("inode")),
-        int(values.pop("device")),
-    )
-    size, mtime_ns = values.pop("result_size"), values.pop("result_mtime_ns")
-    values.pop("destination_key")
-    for name in ("path", "destination", "log", "moved_to"):
-        values[name] = _text(values[name])
-    result = None if size is None else Identity(size, mtime_ns)
-    return Job(identity=identity, result=result, **values)
-
-
-def _identity(identity: Identity) -> tuple[int, int, str, str]:
-    return identity.size, identity.mtime_ns, str(identity.inode), str(identity.device)
-
-
-def _key(destination: Path) -> str:
-    return os.fsencode(destination).decode("utf-8", "backslashreplace").casefold()
-
-
-def _name(text: str) -> str | bytes:
-    """A file name as SQLite takes it: text where it is text, else its bytes."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return os.fsencode(text)
-    return text
-
-
-def _text(value: str | bytes) -> str:
-    return os.fsdecode(value) if isinstance(value, bytes) else value
-
-
-def _value(value: Any) -> Any:
-    return _name(value) if isinstance(value, str) else value

@@ -6,11 +6,15 @@ import json
 import os
 import socket
 import sys
+import time
 from pathlib import Path
 
 from vsr.errors import OutputError, UsageError
 
-__all__ = ["Lock"]
+__all__ = ["Lock", "is_held"]
+
+# Whoever asks is_held() has the lock for a moment.
+_TRIES, _MOMENT = 5, 0.02
 
 
 class Lock:
@@ -39,7 +43,7 @@ class Lock:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-            taken = _take(self._file)
+            taken = _taken(self._file)
         except OSError as error:
             raise OutputError(
                 f"the {self.called} cannot be locked: {error.strerror}",
@@ -72,6 +76,36 @@ class Lock:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+def is_held(ledger: Path) -> bool | None:
+    """Whether somebody has the right to write to ``ledger``; ``None`` if that cannot be told."""
+    if sys.platform == "win32":
+        return None
+    try:
+        file = os.open(ledger.with_name(f"{ledger.name}.lock"), os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    finally:
+        os.close(file)
+    return False
+
+
+def _taken(file: int) -> bool:
+    for attempt in range(_TRIES):
+        if attempt:
+            time.sleep(_MOMENT)
+        if _take(file):
+            return True
+    return False
 
 
 def _holder(file: int, rest: str) -> str:

@@ -8,14 +8,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.events import Progress, Warned
+from pipelines.queue.job import Identity
 from vsr import __version__
-from vsr.errors import EncodeError, OutputError, VerifyError, VsrError, exit_code
+from vsr.errors import (
+    EncodeError,
+    NameTakenError,
+    OutputError,
+    VerifyError,
+    VsrError,
+    exit_code,
+)
 from vsr.types import Plan, Report
 
 __all__ = [
     "Failed",
     "Finished",
+    "Made",
     "Message",
+    "Named",
     "NoRoom",
     "Order",
     "Outcome",
@@ -39,7 +49,8 @@ class Order:
         wishes: as for :func:`pipelines.upscale.prepare_upscale`.
         log: where what the run and its libraries say goes; empty for stderr.
         keep_free: bytes that must stay free on the destination's disk, ``None``: do not look.
-        recover: an earlier run was cut off, perhaps after its result had got its name.
+        mark: for the name of the temporary file, as
+            :class:`vsr.media.write.atomic.AtomicFile` takes it.
         pictures: prefix of the paths of two pictures, before and after; empty for none.
     """
 
@@ -48,7 +59,7 @@ class Order:
     wishes: Mapping[str, Any]
     log: str = ""
     keep_free: int | None = None
-    recover: bool = False
+    mark: str = ""
     pictures: str = ""
 
 
@@ -59,6 +70,20 @@ class Planned:
     plan: Plan
     need: int
     total: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The result is complete, and waits for :class:`Named`; ``identity`` is what it will keep."""
+
+    identity: Identity
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The answer to :class:`Made`: it is known what the result is, and it may get this name."""
+
+    destination: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +134,7 @@ class Stopped:
 
 
 Outcome = Finished | Failed | NoRoom | Stopped
-Message = Planned | Progress | Warned | Outcome
+Message = Planned | Progress | Warned | Made | Outcome
 
 
 def failed_by(error: BaseException) -> Failed:
@@ -117,7 +142,8 @@ def failed_by(error: BaseException) -> Failed:
     kind, code = type(error).__name__, exit_code(error)
     blameless = kind in _MACHINE or _is_of_the_place(error)
     if isinstance(error, VsrError):
-        return Failed(kind, error.what, error.where, error.remedy, code, blameless=blameless)
+        taken = isinstance(error, NameTakenError)
+        return Failed(kind, error.what, error.where, error.remedy, code, taken, blameless)
     remedy = f"This is a bug in vsr {__version__}, or a want of memory; the log has the traceback."
     return Failed(kind, f"{kind}: {error}", "", remedy, code, blameless=blameless)
 

@@ -13,7 +13,7 @@ from vsr.media.containers import CONTAINERS
 from vsr.media.write.atomic import is_temporary
 from vsr.plan import default_preset
 from vsr.plan.codec import NVENC, find_codec, preset_for
-from vsr.plan.container import default_destination
+from vsr.plan.container import default_destination, path_of
 from vsr.preset import Preset, load_preset
 
 __all__ = ["candidates", "leftovers", "name_beside", "name_in", "preset_of", "remove_leftovers"]
@@ -30,6 +30,8 @@ def preset_of(wishes: Mapping[str, Any]) -> Preset:
 
 def name_beside(source: str, wishes: Mapping[str, Any]) -> Path:
     """What the result of ``source`` is called if nobody says: ``<stem>_x2.<ending>`` beside it.
+
+    That of a URL is in the current folder.
 
     Raises:
         VsrError: there is no such codec, container or preset.
@@ -53,7 +55,7 @@ def name_in(folder: Path, source: str, wishes: Mapping[str, Any]) -> Path:
     Raises:
         VsrError: there is no such codec, container or preset.
     """
-    beside, path = name_beside(source, wishes), Path(source)
+    beside, path = name_beside(source, wishes), Path(path_of(source))
     if os.path.realpath(folder) == os.path.realpath(path.parent):
         return folder / beside.name
     return folder / f"{path.stem}{beside.suffix}"

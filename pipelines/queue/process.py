@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import IO, cast
 
 import pipelines
-from pipelines.queue.messages import Failed, Finished, Message, NoRoom, Order, Stopped
+from pipelines.queue.messages import (
+    Failed,
+    Finished,
+    Message,
+    Named,
+    NoRoom,
+    Order,
+    Stopped,
+)
 from vsr.errors import BackendError
 
 __all__ = ["Worker", "check_system"]
@@ -55,6 +63,8 @@ class Worker:
     def do(self, order: Order) -> Iterator[Message]:
         """Let it do one file; the last message is the outcome.
 
+        After :class:`~pipelines.queue.messages.Made` it waits for :meth:`name`.
+
         A process that dies over it is a failure of this file; the next file gets a new one.
         """
         if self._stopping:
@@ -84,6 +94,14 @@ class Worker:
             self.end()
             code = process.returncode
             yield _died(code, stopping=self._stopping)
+
+    def name(self, destination: str) -> None:
+        """Let the result that is complete have this name."""
+        process = self._process
+        if process is not None and process.stdin is not None:
+            with suppress(OSError):  # it died meanwhile, which :meth:`do` will notice
+                pickle.dump(Named(destination), process.stdin)
+                process.stdin.flush()
 
     def stop(self) -> None:
         """Tell it to stop; the run at hand then ends with :class:`Stopped`, and no other begins."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -14,7 +15,7 @@ from pipelines.queue.names import remove_leftovers
 from vsr.errors import OutputError
 from vsr.media.write.atomic import AtomicFile, claimed, copy_whole, give_name
 
-__all__ = ["Aside", "set_aside"]
+__all__ = ["Aside", "already_aside", "set_aside"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,7 @@ def set_aside(
         return None
     first = folder / relative
     first.parent.mkdir(parents=True, exist_ok=True)
-    for number in count(1):
-        target = first if number == 1 else first.with_stem(f"{first.stem} ({number})")
-        beside = target.with_name(f"{target.name}.log")
+    for target, beside in _places(first):
         if os.path.lexists(target) or os.path.lexists(beside):
             continue
         try:
@@ -61,6 +60,33 @@ def set_aside(
             continue  # somebody was quicker
         return Aside(target, _beside(log, beside)) if moved else None
     raise AssertionError("numbers do not end")
+
+
+def already_aside(identity: Identity, relative: str, folder: Path, log: Path) -> Aside | None:
+    """Where :func:`set_aside` has moved a source, if what called it was cut off before it knew.
+
+    Args:
+        identity, relative, folder, log: as there; ``log`` counts if there is none beside it.
+
+    Returns:
+        ``None`` if it is not there.
+
+    Raises:
+        OSError: the folder cannot be looked at.
+    """
+    for target, beside in _places(folder / relative):
+        if _is(target, identity):
+            return Aside(target, beside if beside.is_file() else log)
+        if not os.path.lexists(target) and not os.path.lexists(beside):
+            return None
+    raise AssertionError("numbers do not end")
+
+
+def _places(first: Path) -> Iterator[tuple[Path, Path]]:
+    """Names for a source and its log, without end, in the order in which they are tried."""
+    for number in count(1):
+        target = first if number == 1 else first.with_stem(f"{first.stem} ({number})")
+        yield target, target.with_name(f"{target.name}.log")
 
 
 def _beside(log: Path, beside: Path) -> Path:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pipelines.events import Progress
-from pipelines.queue.job import Identity, Job, identify
+from pipelines.queue.job import NO_ROOM, Job, identify, is_at
 from pipelines.queue.ledger import Ledger, LedgerError
-from pipelines.queue.log import add_traceback, add_verdict
+from pipelines.queue.log import add_note, add_traceback, add_verdict, begin_anew
 from pipelines.queue.messages import (
     Failed,
     Finished,
+    Made,
     Message,
     NoRoom,
     Order,
@@ -24,10 +25,12 @@ from pipelines.queue.messages import (
     Planned,
     failed_by,
 )
-from pipelines.queue.names import remove_leftovers
+from pipelines.queue.policy import Blameless, Policy
 from pipelines.queue.process import Worker
-from pipelines.queue.quarantine import set_aside
-from pipelines.queue.twins import Twins, digest_of, share
+from pipelines.queue.quarantine import already_aside, set_aside
+from pipelines.queue.result.own import Own, is_deleted
+from pipelines.queue.room.share import Room
+from pipelines.queue.twins import Twins, digest_of
 from vsr.errors import OutputError, VsrError
 from vsr.media.av_errors import map_av_error
 
@@ -38,30 +41,7 @@ Listener = Callable[[Job, Message], None]
 
 _PROGRESS_SECONDS = 1.0
 _WAIT_FOR_ROOM = 30.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """When a job is tried again, and when it is given up.
-
-    Attributes:
-        attempts: failures after which it is quarantined.
-        delay: seconds before the second attempt; each further one waits twice as long.
-        longest: most seconds between two attempts.
-        interruptions: how often it may be cut off with its process before that counts as a failure
-            of its own: a file that brings the machine down must not do so for ever.
-        keep_free: bytes that stay free on the disk of the results; ``None``: room is not looked at.
-    """
-
-    attempts: int = 3
-    delay: float = 60.0
-    longest: float = 3600.0
-    interruptions: int = 5
-    keep_free: int | None = None
-
-    def wait(self, attempts: int) -> float:
-        """Seconds from the ``attempts``-th failure to the next attempt."""
-        return float(min(self.delay * 2 ** (attempts - 1), self.longest))
+_RENAMED = "its name was taken, and it gets another"
 
 
 class Queue:
@@ -110,8 +90,9 @@ class Queue:
         self.clock = clock
         self.stopping = threading.Event()
         self.twins = Twins(ledger, clock)
-        self._reserving = threading.Lock()
-        self._needs: dict[int, int] = {}
+        self.own = Own(ledger, self.source, destination if home else None)
+        self.room = Room()
+        self.blameless = Blameless()
 
     def source(self, job: Job) -> str:
         """Where a job's source is: a path, or a URL as it was named."""
@@ -120,18 +101,6 @@ class Queue:
     def log(self, job: Job) -> Path | None:
         """Where the log of a job is."""
         return None if self.home is None else self.home / "logs" / f"{job.id}.log"
-
-    def reserve(self, job: Job, need: int | None) -> None:
-        """Count ``need`` bytes as taken while ``job`` runs; ``None`` frees them."""
-        with self._reserving:
-            self._needs.pop(job.id, None)
-            if need is not None:
-                self._needs[job.id] = need
-
-    def reserved(self) -> int:
-        """Bytes that running jobs may take."""
-        with self._reserving:
-            return sum(self._needs.values())
 
 
 class Runner:
@@ -156,7 +125,7 @@ class Runner:
                 self._again(job, "was stopped, and goes on")
             raise
         finally:
-            self._queue.reserve(job, None)
+            self._queue.room.reserve(job, None)
             self._queue.twins.release(job)
         return True
 
@@ -191,13 +160,19 @@ class Runner:
 
     def _begin(self, job: Job) -> Order | Finished | Failed | None:
         """What is to be done; or what has become of the job already, ``None`` if it waits."""
+        complete = self._queue.own.complete(job)
+        if complete is not None:
+            add_note(self._queue.log(job), self._queue.own.abandon(job))
+            return self._done(job, Finished(str(complete), None))
         if self._queue.home is not None and not self._is_as_queued(job):
-            return None
+            return self._was_set_aside(job)
         if job.interruptions > self._queue.policy.interruptions:
             self._ledger.set(job, interruptions=0)
             what = f"was cut off {job.interruptions} times together with vsr or the machine"
             return self._fail(job, Failed("Interrupted", what, job.path))
         destination = self._queue.destination(job)
+        if job.destination and job.destination != str(destination):
+            add_note(self._queue.log(job), self._queue.own.abandon(job, job.destination))
         if self._queue.settings:
             self._ledger.set(job, settings=self._queue.settings)
             digest = self._digest(job)
@@ -207,7 +182,7 @@ class Runner:
                 )
                 if twins is None:
                     return None
-                if self._taken_from(twins, job, destination):
+                if self._queue.twins.take_result(twins, job, destination):
                     return Finished(str(destination), None)
         if self._queue.stopping.is_set():
             self._again(job, "was stopped, and goes on")
@@ -221,7 +196,8 @@ class Runner:
             identity = identify(Path(source))
         except FileNotFoundError:
             if self._queue.root.is_dir():
-                self._set(job, state="gone", reason="the source is not there any more")
+                left = self._queue.own.abandon(job) if is_deleted(source, job.identity) else ""
+                self._gone(job, "the source is not there any more", left)
             else:
                 self._again(job, f"{self._queue.root} is not there", _WAIT_FOR_ROOM)
             return False
@@ -229,7 +205,8 @@ class Runner:
             raise map_av_error(error, source, "look at the file") from error
         if not identity.same_content(job.identity):
             # Found anew by the next look at the folder, which waits until it has settled.
-            self._set(job, state="gone", reason="the source has changed before its turn")
+            left = self._queue.own.abandon(job)
+            self._gone(job, "the source has changed before its turn", left)
             return False
         return True
 
@@ -237,43 +214,52 @@ class Runner:
         queue, log, pictures, wishes = self._queue, "", "", dict(self._queue.wishes)
         if queue.home is not None:
             log = str(queue.log(job))
+            begin_anew(Path(log))
             pictures = str(queue.home / "pictures" / str(job.id))
-            self._ledger.set(job, log=log)
-        recover = job.interruptions > 0
-        if recover:
-            remove_leftovers(destination)
-        if self._is(destination, job.result):
+            self._ledger.set(job, log=log, made_size=None, made_mtime_ns=None)
+        queue.own.remove_temporary(job, destination)
+        if is_at(destination, job.result):
             # The result of this source before it changed, which nobody has touched since.
-            wishes["overwrite"], recover = True, False
-        keep = queue.policy.keep_free
+            wishes["overwrite"] = True
         return Order(
             source=queue.source(job),
             destination=str(destination),
             wishes=wishes,
             log=log,
-            keep_free=None if keep is None else keep + queue.reserved(),
-            recover=recover,
+            keep_free=queue.policy.keep_free,
+            mark=queue.own.mark(job),
             pictures=pictures,
         )
 
     def _work(self, job: Job, order: Order) -> Iterator[Message]:
         due = 0.0
-        for message in self._messages(order):
+        for message in self._messages(job, order):
             if isinstance(message, Planned):
-                self._queue.reserve(job, message.need)
                 self._ledger.set(job, total=message.total, reason="")
             elif isinstance(message, Progress):
-                now = self._queue.clock()
+                now = time.monotonic()
                 if now >= due or message.frames == message.total:
                     due = now + _PROGRESS_SECONDS
                     self._ledger.set(job, frames=message.frames, fps=message.fps, eta=message.eta)
             elif isinstance(message, Outcome):
-                self._record(job, order, message)
+                message = self._record(job, order, message)
             yield message
 
-    def _messages(self, order: Order) -> Iterator[Message]:
+    def _messages(self, job: Job, order: Order) -> Iterator[Message]:
+        queue, room = self._queue, self._queue.room
         try:
-            yield from self.worker.do(order)
+            with ExitStack() as deciding:
+                if order.keep_free is not None:
+                    deciding.enter_context(room.deciding())
+                    order = replace(order, keep_free=order.keep_free + room.reserved())
+                for message in self.worker.do(order):
+                    if isinstance(message, Planned):
+                        room.reserve(job, message.need)
+                    deciding.close()
+                    if isinstance(message, Made):
+                        self.worker.name(queue.own.name(job, order, message))
+                    else:
+                        yield message
         except KeyboardInterrupt:
             # The result may have got its name in this very moment.
             last = self.worker.last()
@@ -281,36 +267,47 @@ class Runner:
                 yield last
             raise
 
-    def _record(self, job: Job, order: Order, outcome: Outcome) -> None:
+    def _record(self, job: Job, order: Order, outcome: Outcome) -> Outcome:
+        """Record it; returns it as it is to be told."""
         if isinstance(outcome, Finished):
-            path = Path(outcome.destination)
-            if outcome.report is not None:
-                frames = outcome.report.frames_out
-                self._ledger.set(job, frames=frames, total=frames)
-            # What is missing in the result stays visible.
-            given_up = outcome.report.given_up if outcome.report is not None else ()
-            reason = f"given up: {' '.join(given_up)}" if given_up else ""
-            try:
-                result = identify(path)
-            except OSError:
-                # Somebody has taken it away at once, which is what results are for.
-                result = None
-            self._ledger.done(job, result, now=self._queue.clock(), reason=reason)
-        elif isinstance(outcome, Failed) and outcome.name_taken and self._queue.home:
+            return self._done(job, outcome)
+        complete = self._queue.own.complete(job)
+        if complete is not None and self._queue.home is not None:
+            # Whatever has ended the run came when there was nothing left to do.
+            after = f"then: {outcome.beside(job.path)}" if isinstance(outcome, Failed) else ""
+            return self._done(job, Finished(str(complete), None), after)
+        if isinstance(outcome, Failed) and outcome.name_taken and self._queue.home:
             # Somebody else's file has got the name meanwhile: choose another one.
+            left = self._queue.own.abandon(job, order.destination)
             self._ledger.free_destination(job)
-            self._again(job, "its name was taken, and it gets another")
+            self._again(job, "; ".join(filter(None, [_RENAMED, left])))
         elif isinstance(outcome, Failed):
             if outcome.kind == "WorkerDied":
-                with suppress(OSError):  # the folder is gone: so is what was left in it
-                    remove_leftovers(Path(order.destination))
+                with suppress(OutputError):  # said when it is tried again
+                    self._queue.own.remove_temporary(job, Path(order.destination))
             self._fail(job, outcome)
         elif isinstance(outcome, NoRoom):
             need = f"needs {outcome.need / 1e9:.3g} GB" if outcome.need else "it is full"
-            reason = f"waits for room on the disk: {need}, {outcome.free / 1e9:.3g} GB are free"
+            reason = f"{NO_ROOM}: {need}, {outcome.free / 1e9:.3g} GB are free"
             self._again(job, reason, _WAIT_FOR_ROOM)
         else:
             self._again(job, "was stopped, and goes on")
+        return outcome
+
+    def _done(self, job: Job, finished: Finished, reason: str = "") -> Finished:
+        if finished.report is not None:
+            frames = finished.report.frames_out
+            self._ledger.set(job, frames=frames, total=frames)
+            # What is missing in the result stays visible.
+            given_up = " ".join(finished.report.given_up)
+            reason = f"given up: {given_up}" if given_up else ""
+        try:
+            result = identify(Path(finished.destination))
+        except OSError:
+            # Somebody has taken it away at once, which is what results are for.
+            result = None
+        self._ledger.done(job, result, now=self._queue.clock(), reason=reason)
+        return finished
 
     def _fail(self, job: Job, failed: Failed) -> Failed:
         """Record it; returns ``failed``, for those who are to hear of it."""
@@ -328,14 +325,29 @@ class Runner:
             "eta": None,
         }
         if blameless or attempts < policy.attempts:
-            # What is tried without end must not keep the watcher busy.
-            wait = max(policy.delay, _WAIT_FOR_ROOM) if blameless else policy.wait(attempts)
+            times = self._queue.blameless.times(job) if blameless else attempts
+            wait = policy.wait(times, blameless=blameless)
             self._ledger.set(job, state="failed", next_try=now + wait, **values)
             return failed
-        # Moved first: the watcher takes no notice of the source of a running job.
+        # Moved first: the watcher takes no notice of the source of a running job. The next one
+        # tells by the attempts what this one was about, if it is cut off.
+        self._ledger.set(job, **values)
         values |= {"state": "quarantined", **self._set_aside(job, failed, reason)}
         self._ledger.set(job, **values)
         return failed
+
+    def _was_set_aside(self, job: Job) -> Failed | None:
+        """Whether the watcher that moved away a source that is gone was cut off as it did so."""
+        folder, log = self._queue.quarantine, self._queue.log(job)
+        if folder is None or log is None or job.attempts < self._queue.policy.attempts:
+            return None
+        aside = already_aside(job.identity, job.path, folder, log)
+        if aside is None:
+            return None
+        reason = f"{job.error}: the log says more; it was cut off as it was moved away"
+        moved = {"moved_to": str(aside.source), "log": str(aside.log)}
+        self._set(job, state="quarantined", reason=reason, **moved)
+        return Failed(job.error, reason, job.path, "", job.exit_code)
 
     def _set_aside(self, job: Job, failed: Failed, reason: str) -> dict[str, Any]:
         """Move the source to the quarantine; what the ledger is to have of that."""
@@ -343,7 +355,7 @@ class Runner:
         if folder is None or log is None:
             return {}
         try:
-            add_verdict(log, job.attempts + 1, failed)
+            add_verdict(log, job.attempts + 1, failed, self._queue.own.abandon(job))
             aside = set_aside(self._queue.root / job.path, job.identity, job.path, folder, log)
         except (OSError, OutputError) as error:
             why = error.what if isinstance(error, OutputError) else error.strerror
@@ -355,34 +367,15 @@ class Runner:
             return {"state": "gone", "reason": reason, "log": str(log)}
         return {"moved_to": str(aside.source), "log": str(aside.log)}
 
+    def _gone(self, job: Job, *reasons: str) -> None:
+        self._set(job, state="gone", reason="; ".join(filter(None, reasons)))
+
     def _again(self, job: Job, reason: str, wait: float = 0.0) -> None:
         next_try = self._queue.clock() + wait if wait else 0.0
         self._set(job, state="queued", reason=reason, next_try=next_try)
 
     def _set(self, job: Job, **values: Any) -> None:
         self._ledger.set(job, ended_at=self._queue.clock(), **values)
-
-    def _is(self, path: Path, result: Identity | None) -> bool:
-        try:
-            return result is not None and identify(path).same_content(result)
-        except OSError:
-            return False
-
-    def _taken_from(self, twins: list[Job], job: Job, destination: Path) -> bool:
-        """Whether the result of another name of the same content is this job's, too."""
-        for twin in twins:
-            result = Path(twin.destination)
-            if twin.state != "done" or not self._is(result, twin.result) or destination.exists():
-                continue
-            try:
-                share(result, destination)
-                identity = identify(destination)
-            except OSError:
-                return False  # it is made anew, and the run says what is wrong with its place
-            reason = f"has the same content as {twin.path}: its result"
-            self._ledger.done(job, identity, now=self._queue.clock(), reason=reason)
-            return True
-        return False
 
     def _digest(self, job: Job) -> str | None:
         if job.digest:

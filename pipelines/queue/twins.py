@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from pipelines.queue.job import Job
+from pipelines.queue.job import Job, identify, is_at
 from pipelines.queue.ledger import Ledger
 from vsr.media.write.atomic import copy_whole
 
@@ -70,6 +70,22 @@ class Twins:
             again = now + _WAIT_SECONDS
             self._ledger.set(job, state="queued", reason=reason, next_try=again, ended_at=now)
             return None
+
+    def take_result(self, twins: Iterable[Job], job: Job, destination: Path) -> bool:
+        """Whether the result of one of ``twins`` is ``job``'s as well, under its own name."""
+        for twin in twins:
+            result = Path(twin.destination)
+            if twin.state != "done" or not is_at(result, twin.result) or destination.exists():
+                continue
+            try:
+                share(result, destination)
+                identity = identify(destination)
+            except OSError:
+                return False  # it is made anew, and the run says what is wrong with its place
+            reason = f"has the same content as {twin.path}: its result"
+            self._ledger.done(job, identity, now=self._clock(), reason=reason)
+            return True
+        return False
 
     def release(self, job: Job) -> None:
         """``job`` has ended: what has waited for it is due."""

@@ -18,16 +18,19 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pipelines.events import Event, Progress
-from pipelines.queue.job import Identity, identify
+from pipelines.queue.job import Identity, identify, is_at
 from pipelines.queue.messages import (
     Failed,
     Finished,
+    Made,
     Message,
+    Named,
     NoRoom,
     Order,
     Outcome,
@@ -35,6 +38,7 @@ from pipelines.queue.messages import (
     Stopped,
     failed_by,
 )
+from pipelines.queue.room.stream import FULL, log_stream
 from vsr import __version__
 from vsr.errors import OutputError, VsrError
 from vsr.media.av_errors import av_errors
@@ -53,23 +57,25 @@ class _Worker:
     def __init__(self, out: BinaryIO) -> None:
         self._out = out
         self._orders: SimpleQueue[Order | None] = SimpleQueue()
+        self._names: SimpleQueue[Named | None] = SimpleQueue()
         self._stop = False
         self._interruptible = False
-        self._plan: Plan | None = None
-        self._earlier: Identity | None = None
+        self._result: tuple[Path, Identity] | None = None
         self._logging = False
 
     def listen(self, orders: BinaryIO) -> None:
-        """Put orders into the queue; the end of them stops the run at hand."""
+        """Put orders and names into their queues; the end of them stops the run at hand."""
         with suppress(EOFError, pickle.UnpicklingError):
             while True:
-                self._orders.put(pickle.load(orders))  # noqa: S301 - from the process that began this one
+                found = pickle.load(orders)  # noqa: S301 - from the process that began this one
+                (self._names if isinstance(found, Named) else self._orders).put(found)
         os.kill(os.getpid(), signal.SIGTERM)
 
     def on_signal(self, *_: object) -> None:
         """Stop: at once where that is safe, else at the next place where it is."""
         self._stop = True
         self._orders.put(None)
+        self._names.put(None)
         if self._interruptible:
             self._interruptible = False
             raise KeyboardInterrupt
@@ -84,7 +90,7 @@ class _Worker:
                 try:
                     stack.enter_context(_log(order.log))
                 except VsrError as error:
-                    outcome: Outcome = failed_by(error)
+                    outcome = _outcome_of(error, order)
                 else:
                     outcome = self._outcome(order)
                 self._tell(outcome)
@@ -101,26 +107,21 @@ class _Worker:
 
     def _outcome(self, order: Order) -> Outcome:
         made: list[Path] = []
-        self._plan, self._logging = None, bool(order.log)
+        self._result, self._logging = None, bool(order.log)
         try:
             self._interruptible = True
             if self._stop:
                 return Stopped()
             return self._do(order, made)
         except KeyboardInterrupt:
-            plan = self._plan
-            if plan is not None and _is_new(plan, self._earlier):
-                return Finished(plan.destination, None)
+            if self._result is not None and is_at(*self._result):
+                return Finished(str(self._result[0]), None)
             self._say("stopped")
             return Stopped()
         except BaseException as error:  # noqa: BLE001 - whatever it is, the queue must hear of it
             if self._logging or not isinstance(error, VsrError):
                 traceback.print_exc()
-            if order.keep_free is not None and _is_full(error):
-                from pipelines.queue.space import free_space
-
-                return NoRoom(0, free_space(Path(order.destination)))
-            return failed_by(error)
+            return _outcome_of(error, order)
         finally:
             self._interruptible = False
             for folder in reversed(made):
@@ -128,7 +129,7 @@ class _Worker:
                     folder.rmdir()
 
     def _do(self, order: Order, made: list[Path]) -> Outcome:
-        from pipelines.queue.space import free_space, space_needed
+        from pipelines.queue.room.space import free_space, space_needed
         from pipelines.upscale import expected_frames, prepare_upscale
         from vsr.plan import describe
 
@@ -136,10 +137,6 @@ class _Worker:
         now = time.strftime("%Y-%m-%d %H:%M:%S %z")
         self._say(f"{now}, vsr {__version__}\n{describe(plan)}\n")
         destination = Path(plan.destination)
-        self._earlier = _identity(destination)
-        if order.recover and _is_new(plan, None):
-            self._say("the result was complete before the run was cut off")
-            return Finished(plan.destination, None)
         # A link that leads nowhere has the name as well.
         if not plan.overwrite and os.path.lexists(destination):
             remedy = "Choose another name, or allow overwriting (-y, overwrite=True)."
@@ -156,13 +153,22 @@ class _Worker:
             return NoRoom(need + order.keep_free, free)
         self._tell(Planned(plan, need, expected_frames(plan)))
         _make_folders(destination.parent, made)
-        self._plan = plan
-        report = run(on_event=self._listener())
+        report = run(on_event=self._listener(), before_commit=self._name, mark=order.mark)
         # From here on the result is there, and no interruption may deny it.
         self._interruptible = False
         if order.pictures:
-            self._take_pictures(order, plan)
-        return Finished(plan.destination, report)
+            self._take_pictures(order, replace(plan, destination=report.destination))
+        return Finished(report.destination, report)
+
+    def _name(self, file: Path) -> str:
+        """The name for the finished file: the queue gives it when it knows what gets it."""
+        made = identify(file)
+        self._tell(Made(made))
+        named = self._names.get()
+        if named is None:
+            raise KeyboardInterrupt
+        self._result = (Path(named.destination), made)
+        return named.destination
 
     def _take_pictures(self, order: Order, plan: Plan) -> None:
         from pipelines.queue.pictures import before_and_after
@@ -216,30 +222,6 @@ def _log(path: str) -> Iterator[None]:
         os.close(before)
 
 
-def _identity(path: Path) -> Identity | None:
-    try:
-        return identify(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
-def _is_new(plan: Plan, earlier: Identity | None) -> bool:
-    """Whether the result is there, and is not what was there ``earlier``.
-
-    It gets its name when it is complete, so a picture of the right size is enough of a proof.
-    """
-    from vsr.media.probe import probe
-
-    found = _identity(Path(plan.destination))
-    if found is None or found == earlier:
-        return False
-    try:
-        videos = probe(plan.destination).videos
-    except VsrError:
-        return False
-    return any((video.width, video.height) == (plan.width, plan.height) for video in videos)
-
-
 def _make_folders(folder: Path, made: list[Path]) -> None:
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     with av_errors(folder, "make the folder", OutputError):
@@ -251,12 +233,20 @@ def _make_folders(folder: Path, made: list[Path]) -> None:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
 
 
+def _outcome_of(error: BaseException, order: Order) -> Outcome:
+    """What an error makes of a run: for want of room it waits, if anybody wants it to."""
+    if order.keep_free is None or not _is_full(error):
+        return failed_by(error)
+    from pipelines.queue.room.space import free_space
+
+    return NoRoom(0, free_space(Path(order.destination)))
+
+
 def _is_full(error: BaseException) -> bool:
     """Whether a full disk (or a used-up quota) is behind the error."""
-    full = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in full:
+        if isinstance(cause, OSError) and cause.errno in FULL:
             return True
         cause = cause.__cause__ or cause.__context__
     return False
@@ -266,6 +256,7 @@ def main() -> None:
     """Work for the process at the other end of stdin and stdout; ends this process."""
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # libraries that print must not speak in between
+    sys.stderr = log_stream(2)
     worker = _Worker(out)
     # Ctrl-C reaches every process of a terminal; it is the queue's business what follows.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -77,11 +77,11 @@ def cut_job(plan: Plan) -> Cut:
     Raises:
         InputError: the source cannot be read.
     """
-    scan = scan_frames(plan.source, plan.video.index, plan.trim)
+    scan = scan_frames(plan.source, plan.video, plan.trim)
     length = segment_length(plan)
     every = None
     if plan.deinterlace:
-        every = not first_is_interlaced(plan.source, plan.video.index, plan.trim.start)
+        every = not first_is_interlaced(plan.source, plan.video, plan.trim.start)
     if scan.problem:
         return _counted(plan, scan, length, every)
     borders = list(_borders(scan, length))

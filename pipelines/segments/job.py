@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 from pipelines.events import Listener, Progress, Warned
 from pipelines.memory import peak_memory
 from pipelines.reading import expected_frames
-from pipelines.segments.cut import Cut, cut_job, why_whole
+from pipelines.segments.cut import Cut, why_whole
 from pipelines.segments.devices import WorkerSpec
 from pipelines.segments.dispatch import Dispatcher
 from pipelines.segments.join import join
+from pipelines.segments.kept import take_up
 from pipelines.segments.ledger import Ledger
 from pipelines.segments.pool import Pool
 from pipelines.segments.settings import (
     check_unchanged,
-    job_settings,
     source_identity,
     weights_hash,
 )
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["run_segmented"]
 
-# What is named first of all that changed: much else follows from it.
-_CAUSES = ("source", "trim", "video", "model", "weights", "versions")
-
 
 def run_segmented(
     plan: Plan,
@@ -50,6 +47,7 @@ def run_segmented(
     *,
     cluster: Cluster | None = None,
     fresh: bool = False,
+    before_commit: Callable[[Path], str | None] = lambda _: None,
 ) -> Report | None:
     """Do what ``plan`` says in segments, going on from where an earlier run was stopped.
 
@@ -59,6 +57,7 @@ def run_segmented(
         devices: one worker process for each; none: this process does the work.
         cluster: has workers on all its nodes do the work instead.
         fresh: begin anew, whatever is there.
+        before_commit: as for :meth:`vsr.media.write.writer.Writer.finish`.
 
     Returns:
         The report; ``None`` if the job is not for segments and nothing has been done.
@@ -75,6 +74,7 @@ def run_segmented(
             ledger.remove()
         reason = why_whole(plan, shared=cluster is not None)
         if reason and not ledger.folder.exists():
+            _one_does(tell, devices, reason)
             return None
         check_destination(plan.destination, overwrite=plan.overwrite, source=plan.source)
         if reason and cluster is not None:
@@ -86,8 +86,9 @@ def run_segmented(
         least = 1 if cluster is not None else 2
         # Before the file is looked through: what is made must be of the file that was cut.
         source = None if "://" in plan.source else source_identity(plan.source)
-        cut = _cut(plan, source, ledger, tell, fresh=fresh, whole=bool(reason), least=least)
+        cut = take_up(plan, source, ledger, tell, fresh=fresh, whole=bool(reason), least=least)
         if cut is None or source is None:
+            _one_does(tell, devices, reason or "it is short")
             return None
         parts, damaged = ledger.finished(cut.segments)
         for message in damaged:
@@ -98,80 +99,14 @@ def run_segmented(
             with Writer(plan, ledger.folder):
                 pass
             job.work(devices, cluster)
-            result = job.join()
+            result = job.join(before_commit)
         ledger.remove()
     return job.report(result)
 
 
-def _cut(
-    plan: Plan,
-    source: Mapping[str, Any] | None,
-    ledger: Ledger,
-    tell: Listener,
-    *,
-    fresh: bool,
-    whole: bool,
-    least: int,
-) -> Cut | None:
-    """The segments of the job, taken from the ledger if it keeps this very job.
-
-    ``source`` is the source's identity, ``None`` if it is no file. ``None`` comes back if there
-    are no segments; the ledger then keeps nothing.
-
-    Raises:
-        OutputError: there are none, and the ledger keeps those of another job.
-    """
-    kept = None if fresh else ledger.settings()
-    changes: list[str] = []
-    if kept is not None:
-        settings = None if source is None else job_settings(plan, source)
-        if kept == settings:
-            return ledger.cut()
-        changes = ["source"] if settings is None else _changes(kept, settings)
-    with ledger.claimed():
-        cut = None if whole else cut_job(plan)
-        if cut is not None and len(cut.segments) < least:
-            cut = None
-        if changes:
-            _give_up(plan, ledger, tell, changes, whole=cut is None)
-        if cut is None or source is None:
-            ledger.remove()
-            return None
-        ledger.clear()
-        ledger.begin(job_settings(plan, source), cut, str(Path(plan.source).absolute()))
-    return cut
-
-
-def _changes(kept: Mapping[str, str], settings: Mapping[str, str]) -> list[str]:
-    """Names of the settings that differ, causes first."""
-
-    def order(name: str) -> tuple[int, str]:
-        group = name.partition(".")[0]
-        return (_CAUSES.index(group) if group in _CAUSES else len(_CAUSES)), name
-
-    return sorted((k for k in {*kept, *settings} if kept.get(k) != settings.get(k)), key=order)
-
-
-def _give_up(
-    plan: Plan, ledger: Ledger, tell: Listener, changes: Sequence[str], *, whole: bool
-) -> None:
-    """Say why the job that the ledger keeps is of no use to this one."""
-    count = ledger.count()
-    what = ", ".join(changes[:5]) + (" and more" if len(changes) > 5 else "")
-    # What was made from a file that is no longer there in that form is of no use to anybody.
-    same_path = str(Path(plan.source).absolute()) == ledger.source()
-    outdated = same_path and changes[0].startswith("source")
-    if whole and count and not outdated:
-        # A short try must neither cost hours of work nor take the name that they were for.
-        raise OutputError(
-            f"{count} finished segments of another job for this result are kept in "
-            f"{ledger.folder}; what differs: {what}",
-            where=plan.destination,
-            remedy="Name another result with -o, then the command of that job still goes on with "
-            "it. With --fresh what is kept is removed.",
-        )
-    if count or not whole:
-        tell(Warned(f"Begun anew: {what} changed since the job was stopped."))
+def _one_does(tell: Listener, devices: Sequence[WorkerSpec], reason: str) -> None:
+    if len(devices) > 1:
+        tell(Warned(f"One worker does it straight through, in place of {len(devices)}: {reason}."))
 
 
 @dataclass
@@ -228,8 +163,15 @@ class _Job:
             return cluster.pool(self.plan, folder, **told)
         return Pool(self.plan, folder, devices, **told)
 
-    def join(self) -> WriteResult:
+    def join(self, before_commit: Callable[[Path], str | None]) -> WriteResult:
         """Write the result."""
+
+        def joined(file: Path) -> str | None:
+            # Sound and subtitles were read from the source only now.
+            check_unchanged(self.plan.source, self.source)
+            self.ledger.joined(file)
+            return before_commit(file)
+
         check_unchanged(self.plan.source, self.source)
         parts = [self.parts[segment.index] for segment in self.cut.segments]
         if not any(part.times for part in parts):
@@ -239,12 +181,7 @@ class _Job:
             # Only the reader that counted to the end of the part has seen what is behind it.
             ends = [part.tally.read.end for part in parts]
             end = max((pts for pts in ends if pts is not None), default=None)
-        return join(self.plan, parts, end, self.ledger.folder, before_commit=self._joined)
-
-    def _joined(self, file: Path) -> None:
-        # Sound and subtitles were read from the source only now.
-        check_unchanged(self.plan.source, self.source)
-        self.ledger.joined(file)
+        return join(self.plan, parts, end, self.ledger.folder, before_commit=joined)
 
     def report(self, result: WriteResult) -> Report:
         """What happened, over all runs."""

@@ -23,7 +23,7 @@ def join(
     end: int | None,
     scratch: Path,
     *,
-    before_commit: Callable[[Path], None],
+    before_commit: Callable[[Path], str | None],
 ) -> WriteResult:
     """Write the result of ``plan`` from its segments and the other streams of its source.
 
@@ -33,7 +33,7 @@ def join(
         end: pts of the first frame behind the part in the source's ticks, if there is one.
         scratch: folder for the temporary file.
         before_commit: called with the file when it is complete and verified, before it is given
-            its name.
+            its name; may return another one.
 
     Raises:
         OutputError: the file cannot be written.

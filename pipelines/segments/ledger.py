@@ -47,6 +47,7 @@ class Ledger:
 
     Args:
         destination: the result.
+        needed: if not, a folder that is not ours or cannot be locked is left alone.
 
     Attributes:
         folder: the folder; it exists once :meth:`begin` or :meth:`load` says so.
@@ -55,8 +56,9 @@ class Ledger:
         OutputError: somebody else is at work on the same result, or the folder is not ours.
     """
 
-    def __init__(self, destination: str) -> None:
+    def __init__(self, destination: str, *, needed: bool = True) -> None:
         self.folder = ledger_folder(destination)
+        self._needed = needed
         self._where = destination
         self._job = self.folder / "job.json"
         self._lock = self.folder / "lock"
@@ -78,6 +80,11 @@ class Ledger:
         if self._handle is not None:
             os.close(self._handle)  # which unlocks
             self._handle = None
+
+    @property
+    def held(self) -> bool:
+        """Whether the folder is there and nobody else can have it."""
+        return self._handle is not None
 
     def settings(self) -> dict[str, str] | None:
         """The settings of the job that is kept here, ``None`` if there is none."""
@@ -201,6 +208,8 @@ class Ledger:
 
     def _claim(self) -> None:
         if not self.folder.is_dir() or (any(self.folder.iterdir()) and not self._ours()):
+            if not self._needed:
+                return
             raise OutputError(
                 f"{self.folder} is in the way: what is finished of the job would be kept there",
                 where=self._where,
@@ -213,6 +222,8 @@ class Ledger:
         except OSError as error:
             os.close(handle)
             self._unmake()
+            if not self._needed:
+                return
             # Not done without: two runs would remove each other's unfinished files as left over.
             raise OutputError(
                 f"the folder of the job cannot be locked ({error.strerror}), so that two runs "

@@ -74,6 +74,7 @@ def find(
     *,
     skip: Collection[Path] = (),
     problem: Callable[[OSError], None] | None = None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[Found]:
     """The sources below ``root``, in the order of their names.
 
@@ -85,6 +86,7 @@ def find(
         skip: folders that are left out, with all that is in them, whatever their names are here: a
             mount or a file system that takes no notice of case can give a folder several.
         problem: told of folders and files that cannot be looked at; by default they raise.
+        stopped: asked before each entry of a folder; ``True`` ends the walk where it is.
 
     Raises:
         OSError: something cannot be looked at, and nobody wants to be told.
@@ -108,6 +110,8 @@ def find(
             _say(error, problem)
             return
         for entry in entries:
+            if stopped():
+                return
             path = f"{prefix}{entry.name}"
             try:
                 if entry.is_dir(follow_symlinks=False):
@@ -143,7 +147,8 @@ class Settling:
 
     A file is settled when size and modification time have not changed for ``seconds`` between two
     looks at it, and no program has it open for writing as far as the system tells. Its age does not
-    count: what is copied may get an old modification time at once.
+    count: what is copied may get an old modification time at once. An empty file is never settled:
+    downloads and copies begin with one, and it is no video.
 
     Args:
         seconds: 0 takes files at the first look.
@@ -170,6 +175,9 @@ class Settling:
     def settled(self, root: Path, found: Found) -> bool:
         """Whether the file can be taken now; looks at it, and remembers."""
         now = self._clock()
+        if not found.identity.size:
+            self._since.pop(found.path, None)
+            return False
         identity, since = self._since.get(found.path, (None, now))
         if identity is None or not identity.same_content(found.identity):
             self._since[found.path] = (found.identity, now)

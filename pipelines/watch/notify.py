@@ -55,7 +55,7 @@ class Notifier:
         changed: Callable[[], None],
         failed: Callable[[Exception], None],
     ) -> None:
-        self._folder = folder
+        self._folder = os.path.realpath(folder)
         self._skip = tuple(os.path.join(os.path.realpath(path), "") for path in skip)  # noqa: PTH118
         self._changed = changed
         self._failed = failed
@@ -69,12 +69,21 @@ class Notifier:
         self._thread.join()
 
     def _matters(self, _change: watchfiles.Change, path: str) -> bool:
-        return not path.startswith(self._skip)
+        return not path.startswith(self._skip) and not self._is_behind_link(path)
+
+    def _is_behind_link(self, path: str) -> bool:
+        """Whether a link to a folder leads to it: watchfiles follows them, looking does not."""
+        folder = os.path.dirname(path)  # noqa: PTH120 - there may be many paths at once
+        while len(folder) > len(self._folder):
+            if os.path.islink(folder):  # noqa: PTH114
+                return True
+            folder = os.path.dirname(folder)  # noqa: PTH120
+        return False
 
     def _run(self) -> None:
         try:
             for _ in watchfiles.watch(
-                os.path.realpath(self._folder),
+                self._folder,
                 watch_filter=self._matters,
                 debounce=500,
                 stop_event=self._stop,

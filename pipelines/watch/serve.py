@@ -3,7 +3,8 @@
 It shows and changes nothing. It is for this machine unless somebody insists, and asks no password;
 requests under another host's name are refused, so that no web page elsewhere can read it through
 the browser of this machine (DNS rebinding). Pictures and logs go by the number of their job, never
-by a path.
+by a path: the copy of a log beside a quarantined file can be replaced by whoever writes to its
+folder, and by a link to anything.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ class Page:
 
     Args:
         ledger: what is shown.
-        home: folder of pictures; those of a job are ``pictures/<number>-before.jpg`` and so on.
+        home: folder of pictures and logs; those of a job are ``pictures/<number>-before.jpg`` and
+            so on, and ``logs/<number>.log``.
         host: address or name to listen at.
         port: 0 chooses a free one.
         anyone: listen at an address that other machines reach.
@@ -91,6 +93,7 @@ class Page:
             ) from error
         self._server.ledger = ledger
         self._server.pictures = home / "pictures"
+        self._server.logs = home / "logs"
         # Whoever may come under any address may come under any name.
         self._server.names = None if anyone else {*_LOCAL_NAMES, host, address}
         shown = f"[{address}]" if ":" in address else address
@@ -125,6 +128,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     ledger: Ledger
     pictures: Path
+    logs: Path
     names: set[str] | None
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -187,7 +191,7 @@ class _Handler(BaseHTTPRequestHandler):
         finders: dict[str, Callable[[Job], _Answer | None]] = {
             "before.jpg": lambda job: self._picture(job, "before"),
             "after.jpg": lambda job: self._picture(job, "after"),
-            "log.txt": _log,
+            "log.txt": lambda job: _log(self.server, job),
         }
         known = len(parts) == 4 and parts[:2] == ["", "jobs"] and parts[3] in finders
         if not known or not parts[2].isascii() or not parts[2].isdecimal() or len(parts[2]) > 15:
@@ -203,9 +207,14 @@ class _Handler(BaseHTTPRequestHandler):
         """Nobody reads who looked."""
 
 
-def _log(job: Job) -> _Answer | None:
-    path = Path(job.log) if job.log else None
-    if path is None or not path.is_file():
+def _log_of(server: _Server, job: Job) -> Path | None:
+    path = server.logs / f"{job.id}.log"
+    return path if job.log and path.is_file() else None
+
+
+def _log(server: _Server, job: Job) -> _Answer | None:
+    path = _log_of(server, job)
+    if path is None:
         return None
     with path.open("rb") as file:
         size = path.stat().st_size
@@ -221,11 +230,11 @@ def _queue(server: _Server) -> dict[str, Any]:
         "source": _printable(ledger.fact("source") or ""),
         "destination": _printable(ledger.fact("destination") or ""),
         "counts": counts,
-        "jobs": [_entry(job, server.pictures) for job in jobs],
+        "jobs": [_entry(server, job) for job in jobs],
     }
 
 
-def _entry(job: Job, pictures: Path) -> dict[str, Any]:
+def _entry(server: _Server, job: Job) -> dict[str, Any]:
     return {
         "id": job.id,
         "path": _printable(job.path),
@@ -240,8 +249,8 @@ def _entry(job: Job, pictures: Path) -> dict[str, Any]:
         "next_try": job.next_try,
         "destination": _printable(job.destination),
         "moved_to": _printable(job.moved_to),
-        "log": bool(job.log) and Path(job.log).is_file(),
-        "pictures": job.state == "done" and (pictures / f"{job.id}-after.jpg").is_file(),
+        "log": _log_of(server, job) is not None,
+        "pictures": job.state == "done" and (server.pictures / f"{job.id}-after.jpg").is_file(),
         "completions": job.completions,
         "ended_at": job.ended_at,
     }

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from queue import Empty, SimpleQueue
 
-from pipelines.queue.job import Job, identify
+from pipelines.queue.job import NO_ROOM, Identity, Job, is_at
 from pipelines.queue.ledger import Ledger
 from pipelines.queue.lock import Lock
 from pipelines.queue.messages import Failed, Message
@@ -20,13 +20,16 @@ from pipelines.queue.run import Listener, Queue, Runner
 from pipelines.watch.find import Found, Settling, find, has_writer
 from pipelines.watch.notify import Notifier, network_file_system
 from pipelines.watch.request import WatchRequest, is_same_folder
-from vsr.errors import UsageError
+from vsr.errors import EXIT_CODES, OutputError, UsageError
 
 __all__ = ["Said", "Watcher"]
 
 # With the system's help, looking is for what it failed to tell; without, it is all there is.
 _RARELY, _OFTEN = 60.0, 10.0
 _TURN_SECONDS = 0.5
+_FULL_SECONDS = 10.0
+# Sources that are queued at once: each time costs a wait for the disk, and holds up who begins.
+_BATCH = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +83,10 @@ class Watcher:
         self.home = request.home.absolute()
         self.lock = Lock(request.ledger_path)
         try:
-            self.ledger = Ledger(request.ledger_path)
+            self.ledger = Ledger(request.ledger_path, full=self._wait_for_room)
             self._introduce()
             self._queue = self._make_queue()
+            self._find_results()
         except BaseException:
             self.lock.release()
             raise
@@ -119,6 +123,21 @@ class Watcher:
             clock=self._clock,
         )
 
+    def _find_results(self) -> None:
+        """What is not where it was is here, if the folder of results has another name now."""
+        moved = [
+            job
+            for job in self.ledger.known().values()
+            if not self._is_in_place(job) and not os.path.lexists(job.destination)
+        ]
+        for job in moved:
+            # There is something if it is not the same folder, and nobody would look there again.
+            left = self._queue.own.abandon(job)
+            if left:
+                self._tell(Said(f"{job.path}: {left}"))
+        if moved:
+            self.ledger.move_destinations({job.id: self._place(job) for job in moved})
+
     def close(self) -> None:
         """Let go of ledger and lock."""
         self.ledger.close()
@@ -141,7 +160,8 @@ class Watcher:
         What is being done is stopped; it goes on when a watcher begins again.
 
         Returns:
-            With ``once`` the exit code of the first file that failed; 0 if none did, or without.
+            With ``once`` the exit code of the first file that failed, or else that of a full disk
+            if a file still waits for room. 0 if neither, or without ``once``.
 
         Raises:
             VsrError: the ledger cannot be written any more.
@@ -152,6 +172,7 @@ class Watcher:
             for runner in self._runners
         ]
         try:
+            self._check_ledger()
             for job in self.ledger.recover():
                 self._tell(Said(f"{job.path} was cut off, and goes on"))
             notifier = self._notifier()
@@ -173,7 +194,13 @@ class Watcher:
                 runner.worker.end()
         if self._failure is not None:
             raise self._failure
-        return self._exit_code if self._request.once else 0
+        return (self._exit_code or self._room_code()) if self._request.once else 0
+
+    def _room_code(self) -> int:
+        """The exit code of a full disk if that keeps something from being done; else 0."""
+        queued = [] if self._stopping else self.ledger.jobs(("queued",))
+        waits = any(job.reason.startswith(NO_ROOM) for job in queued)
+        return EXIT_CODES[OutputError] if waits else 0
 
     def _watch(self) -> None:
         begun = self._settling.now()
@@ -206,6 +233,25 @@ class Watcher:
                 self._wake.get_nowait()
         except Empty:
             return
+
+    def _check_ledger(self) -> None:
+        place = self._request.ledger_path
+        kind = network_file_system(place.parent)
+        if kind is not None:
+            what = f"the ledger {place} is on a network drive ({kind}), where it may break"
+            self._tell(Said(f"{what}: choose a place on this machine with --ledger", warning=True))
+
+    def _wait_for_room(self) -> bool:
+        """The ledger's disk is full: whether to try again, after a while."""
+        if self._request.once:
+            return False
+        self._problem(f"no room for the ledger {self._request.ledger_path}: waiting for it")
+        until = time.monotonic() + _FULL_SECONDS
+        while not self._stopping and self._failure is None:
+            if time.monotonic() >= until:
+                return True
+            time.sleep(_TURN_SECONDS)
+        return False
 
     def _notifier(self) -> Notifier | None:
         request = self._request
@@ -243,15 +289,18 @@ class Watcher:
         if not request.source.is_dir():
             self._problem(f"{request.source} is not there: waiting for it")
             return
+        self.ledger.cap(self._clock() + request.policy.most)
         known = self.ledger.known()
         # A folder of results may hold the watched one, and one day a result lie in it.
         results = {os.path.realpath(job.destination) for job in known.values() if self._around}
         seen = set()
+        news: list[tuple[str, Identity]] = []
         for found in find(
             request.source,
             request.wanted,
             skip=self._own(),
             problem=lambda error: self._problem(f"{error.filename}: {error.strerror}"),
+            stopped=lambda: self._stopping,
         ):
             seen.add(found.path)
             if (
@@ -259,8 +308,18 @@ class Watcher:
                 and os.path.realpath(request.source / found.path) not in results
                 and self._settling.settled(request.source, found)
             ):
-                self.ledger.add(found.path, found.identity, now=self._clock())
-        self._settling.keep(seen)
+                news.append((found.path, found.identity))
+                if len(news) == _BATCH:
+                    self._queue_all(news)
+        if not self._stopping:
+            self._queue_all(news)
+            self._settling.keep(seen)
+
+    def _queue_all(self, news: list[tuple[str, Identity]]) -> None:
+        if news:
+            self.ledger.add_all(news, now=self._clock())
+            self._work.set()
+            news.clear()
 
     def _is_news(self, found: Found, job: Job | None) -> bool:
         if job is None:
@@ -298,14 +357,14 @@ class Watcher:
 
     def _destination(self, job: Job) -> Path:
         """The name of the job's result, reserved for it."""
+        source = PurePath(job.path)
+        folder, ending = self._request.destination.absolute(), self._request.ending(source.suffix)
         if job.destination:
             reserved = Path(job.destination)
-            ours = job.interruptions > 0 or (job.result is not None and _is(reserved, job))
-            if ours or not os.path.lexists(reserved):
+            keeps = self._is_in_place(job) and reserved.suffix == ending
+            if keeps and (is_at(reserved, job.result) or not os.path.lexists(reserved)):
                 return reserved
-        source = PurePath(job.path)
-        folder = self._request.destination.absolute()
-        for name in candidates(Path(source), self._request.ending(source.suffix)):
+        for name in candidates(Path(source), ending):
             # A source of that very name has the first right to it.
             other = name != Path(source) and os.path.lexists(self._request.source / name)
             path = folder / name
@@ -314,16 +373,20 @@ class Watcher:
                 return path
         raise AssertionError("names do not end")
 
+    def _place(self, job: Job) -> Path:
+        """Where the name that is reserved for the job's result is in the folder of results."""
+        folder = self._request.destination.absolute()
+        return folder / PurePath(job.path).with_name(PurePath(job.destination).name)
+
+    def _is_in_place(self, job: Job) -> bool:
+        """Whether the name that is reserved for the job's result, if one is, is there."""
+        if not job.destination:
+            return True
+        reserved, place = Path(job.destination), self._place(job)
+        return reserved == place or is_same_folder(reserved.parent, place.parent)
+
 
 def _inside(folder: Path, other: Path) -> bool:
     """Whether ``folder`` is in ``other``; names need not tell, where there are mounts."""
     path = Path(os.path.realpath(folder))
     return any(is_same_folder(around, other) for around in (path, *path.parents))
-
-
-def _is(path: Path, job: Job) -> bool:
-    """Whether the job's own result is at ``path``, unchanged."""
-    try:
-        return job.result is not None and identify(path).same_content(job.result)
-    except OSError:
-        return False

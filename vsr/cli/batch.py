@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vsr.cli.events import json_events, text_events
-from vsr.cli.output import echo, echo_json, note, size_text, table, time_text
+from vsr.cli.output import echo, echo_json, note, one_line, size_text, table, time_text
 from vsr.cli.report import announce
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _is_event(message: Message) -> bool:
 
 def _note_failure(failed: Any, source: str) -> None:
     where = failed.where or source
-    note("error", f"{where}: {failed.what}", "red")
+    note("error", one_line(f"{where}: {failed.what}"), "red")
     if failed.remedy:
         echo(f"  {failed.remedy}", err=True)
 

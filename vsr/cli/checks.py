@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 from collections import Counter
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from vsr import __version__
+from vsr.cores import usable_cores
 
 if TYPE_CHECKING:
     from vsr.types import WeightsFile
@@ -41,14 +41,14 @@ class Finding:
 
 def examine() -> Iterator[Finding]:
     """Look at everything; what cannot even be imported fails with its reason."""
-    yield from _machine()
+    yield from _whatever_happens(_machine)
     for module, checks in (("torch", _torch), ("av", _ffmpeg)):
         try:
             import_module(module)
         except (ImportError, OSError) as error:
             yield Finding("libraries", module, "failed", f"cannot be imported: {error}")
             return
-        yield from checks()
+        yield from _whatever_happens(checks)
     for check in (
         *(_readers, _backends, _training, _encoders),
         *(_models, _measures, _weights, _settings),
@@ -74,7 +74,6 @@ def _machine() -> Iterator[Finding]:
 
 
 def _cpu() -> str:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     facts: dict[str, str] = {}
     info = Path("/proc/cpuinfo")
     if info.is_file():
@@ -84,13 +83,16 @@ def _cpu() -> str:
     name = facts.get("model name") or platform.processor() or platform.machine()
     has = (facts.get("flags") or facts.get("Features") or "").split()
     return ", ".join(
-        [name, f"{usable} usable cores", *(flag for flag in _CPU_FLAGS if flag in has)]
+        [name, f"{usable_cores()} usable cores", *(flag for flag in _CPU_FLAGS if flag in has)]
     )
 
 
 def _torch() -> Iterator[Finding]:
     import torch
 
+    from vsr.processor import heed_quota
+
+    heed_quota()
     area = "libraries"
     threads = f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
     yield Finding(area, "torch", "ok", f"{torch.__version__}, {threads}")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 __all__ = [
     "SETTINGS",
@@ -45,6 +46,18 @@ class Command(click.Command):
         super().__init__(*args, **settings)
         self.params.append(debug_option())
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse, and refuse empty values, as of a shell's variable that is not set."""
+        rest = super().parse_args(ctx, args)
+        for param in [] if ctx.resilient_parsing else self.get_params(ctx):
+            given = ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
+            value = ctx.params.get(param.name or "")
+            values = value if isinstance(value, tuple) else (value,)
+            # Of several files, an empty name is wrong by itself, and the others are not.
+            if given and param.nargs != -1 and "" in values:
+                raise click.BadParameter("the value is empty.", ctx=ctx, param=param)
+        return rest
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options below a heading for each section."""
         sections: dict[str, list[tuple[str, str]]] = {}
@@ -65,7 +78,8 @@ def _remember(key: str) -> Any:
     def callback(ctx: click.Context, _param: click.Parameter, value: bool) -> bool:
         if value:
             ctx.meta[key] = True
-        return value
+        # What is given before a subcommand's name holds for it, too.
+        return bool(ctx.meta.get(key))
 
     return callback
 

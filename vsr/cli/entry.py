@@ -7,11 +7,14 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+import weakref
+from _thread import allocate_lock, start_new_thread
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, Self
 
 import click
 
@@ -29,6 +32,8 @@ _USAGE = EXIT_CODES[UsageError]
 # Shells report 128 plus the signal's number for a program that a signal ended.
 _SIGNALLED = 128
 _BROKEN_PIPE = _SIGNALLED + 13
+# Seconds between looks at whether a stop has arrived.
+_PATIENCE = 0.1
 
 
 class _Stopped(KeyboardInterrupt):
@@ -41,6 +46,7 @@ class _Stopped(KeyboardInterrupt):
 
 def main() -> NoReturn:
     """Run ``vsr`` on the arguments of this process, and end it."""
+    _open_streams()
     if instruction := os.environ.get(_COMPLETE):
         from click.shell_completion import shell_complete
 
@@ -52,6 +58,18 @@ def main() -> NoReturn:
     # too, they then wait for whoever is not running: once sixty times as long, on small frames.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _end(run(sys.argv[1:]))
+
+
+def _open_streams() -> None:
+    """Have standard streams that the caller has closed lead nowhere.
+
+    The next file that is opened would get their numbers, and what libraries print with them.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            os.set_inheritable(nowhere, True)
+            setattr(sys, name, open(nowhere, mode, closefd=False))  # noqa: SIM115 - it stays open
 
 
 def _end(code: int) -> NoReturn:
@@ -72,37 +90,49 @@ def _end(code: int) -> NoReturn:
 def run(arguments: Sequence[str]) -> int:
     """Run ``vsr`` with ``arguments``; returns the exit code, having said what went wrong."""
     if not arguments:
-        echo(cli.get_help(click.Context(cli, info_name="vsr")), err=True)
+        _try(lambda: echo(cli.get_help(click.Context(cli, info_name="vsr")), err=True))
         return _USAGE
     context: click.Context | None = None
+    signals = _Signals()
     try:
-        with _signals(), cli.make_context("vsr", list(arguments)) as context:
+        with signals, cli.make_context("vsr", list(arguments)) as context:
             cli.invoke(context)
             sys.stdout.flush()
+            signals.check()
     except click.exceptions.Exit as end:
-        return end.exit_code
+        return signals.code or end.exit_code
     except BrokenPipeError:
         _discard_output()
-        return _BROKEN_PIPE
+        return signals.code or _BROKEN_PIPE
     except BaseException as error:  # noqa: BLE001 - the outermost frame: nobody else would report it
-        code = _code(error)
-        mute = isinstance(error, StdoutError)
-        if mute:
+        ended = signals.ended(error)
+        code = _code(ended)
+        if isinstance(ended, StdoutError):
             _discard_output()
-        try:
-            json = not mute and _speaks_json(error, context, arguments)
-            _report(error, code, context, json=json)
-        except BrokenPipeError:
-            # Ctrl-C ends whoever reads the output, too.
-            _discard_output()
+            json = False
+        else:
+            json = _speaks_json(ended, context, arguments)
+        _report(ended, code, context, json=json)
         return code
     return 0
 
 
+def _try(say: Callable[[], None]) -> None:
+    """Say something, if it can be said: the exit code is the same where nobody can hear it."""
+    try:
+        say()
+    except (BrokenPipeError, StdoutError):
+        _discard_output()
+
+
 def _discard_output() -> None:
-    """Stdout cannot be written any more: Python would fail on that once more while it exits."""
-    with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - os.devnull is no path to build on
-        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    """Let streams that cannot be written lead nowhere: Python would fail on them while it exits."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - os.devnull is no path to build on
+                os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def _code(error: BaseException) -> int:
@@ -110,6 +140,8 @@ def _code(error: BaseException) -> int:
         return _SIGNALLED + error.number
     if isinstance(error, click.ClickException):
         return error.exit_code
+    if isinstance(error, SystemExit) and isinstance(error.code, int):
+        return error.code or 1  # there is no result
     return exit_code(error)
 
 
@@ -124,26 +156,25 @@ def _speaks_json(
 def _report(error: BaseException, code: int, context: click.Context | None, *, json: bool) -> None:
     debug = wants_debug(context)
     if debug:
-        echo("".join(traceback.format_exception(error)), err=True)
+        _try(lambda: echo("".join(traceback.format_exception(error)), err=True))
     what, where, remedy = _explain(error, debug)
+    told = {
+        "event": "error",
+        "kind": _kind(error),
+        "message": what,
+        "where": where,
+        "remedy": remedy,
+        "exit_code": code,
+    }
     if json:
-        echo_json(
-            {
-                "event": "error",
-                "kind": _kind(error),
-                "message": what,
-                "where": where,
-                "remedy": remedy,
-                "exit_code": code,
-            }
-        )
+        _try(lambda: echo_json(told))
     said = f"{where}: {what}" if where else what
     if isinstance(error, KeyboardInterrupt):
-        note("stopped", said, "yellow")
+        _try(lambda: note("stopped", said, "yellow"))
     else:
-        note("error", said, "red")
+        _try(lambda: note("error", said, "red"))
     if remedy:
-        echo(f"  {remedy}", err=True)
+        _try(lambda: echo(f"  {remedy}", err=True))
 
 
 def _explain(error: BaseException, debug: bool) -> tuple[str, str, str]:
@@ -161,7 +192,12 @@ def _explain(error: BaseException, debug: bool) -> tuple[str, str, str]:
     if isinstance(error, KeyboardInterrupt):
         number = error.number if isinstance(error, _Stopped) else signal.SIGINT
         how = "by Ctrl-C" if number == signal.SIGINT else f"by {signal.Signals(number).name}"
+        then = error.__cause__
+        if isinstance(then, VsrError):  # what went wrong on the way out
+            how += f"; {then.where}: {then.what}" if then.where else f"; {then.what}"
         return how, "", ""
+    if isinstance(error, SystemExit):
+        return f"a library has ended the run, with {error.code!r}", "", ""
     what = f"{type(error).__name__}: {error}"
     if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith(_OWN):
         return what, "", "The installation is not complete: install fdiwn-vsr again with pip."
@@ -180,38 +216,113 @@ def _kind(error: BaseException) -> str:
     return "UsageError" if isinstance(error, click.UsageError) else type(error).__name__
 
 
-@contextmanager
-def _signals() -> Iterator[None]:
-    """Let Ctrl-C, SIGTERM and a closed terminal end the block by an exception.
+class _Signals:
+    """Let Ctrl-C, SIGTERM and a closed terminal end a block by an exception. A context manager.
 
     The first one lets the run clean up. The network cannot be interrupted within a frame, so that
     may take seconds; the second says so, the third ends the process at once.
+
+    Exceptions get lost: torch imports NumPy from C++, and drops whatever comes of it. So none is
+    raised within an import, and one that nobody has any more is raised again.
     """
-    received = 0
 
-    def handle(number: int, _frame: FrameType | None) -> None:
-        nonlocal received
-        received += 1
-        if received == 1:
-            raise _Stopped(number)
-        if received == 2:
-            note(
-                "stopping",
-                "waiting for the frame at hand. Once more ends it now, and may leave a "
-                "temporary file.",
-                "yellow",
-            )
-            return
-        os._exit(_SIGNALLED + number)
+    def __init__(self) -> None:
+        self._number = 0  # of the first signal
+        self._received = 0
+        self._raised: weakref.ref[_Stopped] | None = None
+        self._reminded = False
+        self._over = False
+        self._turn = allocate_lock()
 
-    names = ("SIGINT", "SIGTERM", "SIGHUP")
-    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    # nohup and background jobs have some of them ignored, which must stay so.
-    before = {n: signal.getsignal(n) for n in numbers if signal.getsignal(n) != signal.SIG_IGN}
-    for number in before:
-        signal.signal(number, handle)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
+    def __enter__(self) -> Self:
+        names = ("SIGINT", "SIGTERM", "SIGHUP")
+        numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+        # nohup and background jobs have some of them ignored, which must stay so.
+        before = {n: signal.getsignal(n) for n in numbers}
+        self._before = {n: handler for n, handler in before.items() if handler != signal.SIG_IGN}
+        for number in self._before:
+            signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._turn:
+            self._over = True
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    @property
+    def code(self) -> int:
+        """The exit code, if there was a signal; else 0."""
+        return _SIGNALLED + self._number if self._number else 0
+
+    def check(self) -> None:
+        """Raise if there was a signal that the block has not noticed."""
+        if self._number:
+            raise self._stop()
+
+    def ended(self, error: BaseException) -> BaseException:
+        """What has ended the block that raised ``error``: the signal, if there was one."""
+        if not self._number or isinstance(error, KeyboardInterrupt):
+            return error
+        stop = self._stop()
+        stop.__cause__ = error
+        return stop
+
+    def _stop(self) -> _Stopped:
+        stop = _Stopped(self._number)
+        self._raised = weakref.ref(stop)
+        return stop
+
+    def _lost(self) -> bool:
+        """Whether no exception for the signal is on its way, nor being handled."""
+        return self._raised is None or self._raised() is None
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        reminded, self._reminded = self._reminded, False
+        self._received += not reminded
+        if self._received > 2:
+            os._exit(_SIGNALLED + number)
+        if not self._number:
+            self._number = number
+            # No threading.Thread: what is interrupted here may hold that module's locks.
+            start_new_thread(self._remind, ())
+        importing = _importing(frame)
+        if self._lost() and not importing:
+            # Kept in no variable: its traceback has this frame, and it would keep itself alive.
+            raise self._stop()
+        if self._received == 2 and not reminded:
+            what = "what is being loaded" if importing else "the frame at hand"
+            end = "Once more ends it now, and may leave a temporary file."
+            note("stopping", f"waiting for {what}. {end}", "yellow")
+
+    def _remind(self) -> None:
+        """Give the signal again for as long as its exception is lost. Runs in a thread."""
+        while True:
+            time.sleep(_PATIENCE)
+            with self._turn:
+                if self._over:
+                    return
+                if not self._lost():
+                    continue
+                number = self._number
+                ours = signal.getsignal(number) == self._handle
+                if ours:
+                    self._reminded = True
+                else:
+                    # Somebody has taken over, as `vsr watch` does, and decides what it means.
+                    self._number = 0
+                if hasattr(signal, "pthread_kill"):
+                    signal.pthread_kill(threading.main_thread().ident or 0, number)
+                else:
+                    signal.raise_signal(number)
+                if not ours:
+                    return
+
+
+def _importing(frame: FrameType | None) -> bool:
+    """Whether ``frame`` is at work for an import that began within :func:`run`."""
+    while frame is not None and frame.f_code is not run.__code__:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False

@@ -24,6 +24,7 @@ __all__ = [
     "entries",
     "hang",
     "note",
+    "one_line",
     "rate_text",
     "size_text",
     "table",
@@ -62,6 +63,11 @@ def echo(text: str = "", *, err: bool = False) -> None:
             where="stderr" if err else "stdout",
             remedy="What was made before that stays.",
         ) from error
+
+
+def one_line(text: str) -> str:
+    """``text`` with ``?`` for what ends a line: a file's name must not begin one of its own."""
+    return re.sub(r"[\n\u2028\u2029]", "?", text)
 
 
 def note(label: str, text: str, color: str) -> None:
@@ -110,7 +116,9 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*(row[:-1] for row in rows), strict=True)]
     lines = []
     for row in rows:
-        cells = [_plain(cell).ljust(size) for cell, size in zip(row[:-1], widths, strict=True)]
+        cells = [
+            _plain(one_line(cell)).ljust(size) for cell, size in zip(row[:-1], widths, strict=True)
+        ]
         lines += hang("  " + "  ".join(cells) + "  ", row[-1])
     return lines
 

@@ -1,4 +1,4 @@
-"""What options take: times and ``key=value`` pairs, and names that shells can complete."""
+"""What options take: numbers, times, ``key=value`` pairs, and names that shells can complete."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import os
 import re
 from collections.abc import Iterable
 from fractions import Fraction
+from math import isfinite
 from pathlib import Path
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
 __all__ = [
+    "FloatRange",
     "address",
     "codecs",
     "duration",
@@ -22,6 +25,7 @@ __all__ = [
     "presets",
     "seconds",
     "size",
+    "watched",
     "weights",
 ]
 
@@ -31,9 +35,22 @@ _SIZE = re.compile(r"(\d+(?:\.\d*)?|\.\d+) ?([KMGTkmgt])?B?")
 _CLOCK = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d*)?|\.\d+)")
 
 
+class FloatRange(click.FloatRange):
+    """A finite number within bounds; click's own lets ``nan`` through, and what has no end."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Read it."""
+        number = float(super().convert(value, param, ctx))
+        if not isfinite(number):
+            self.fail(f"{value!r} is no finite number.", param, ctx)
+        return number
+
+
 def is_folder(destination: str | None) -> bool:
     """Whether the result of even one source goes into a folder, as after a pattern like *.mp4."""
-    if destination is None:
+    if destination is None or "://" in destination:  # a URL is none, which the plan will say
         return False
     return destination.endswith(_SEPARATORS) or Path(destination).is_dir()
 
@@ -101,6 +118,16 @@ def address(
     if not colon or not host or not port.isdecimal() or int(port) > 65535:
         raise click.BadParameter(f"{value!r} is no HOST:PORT, such as 127.0.0.1:8080.")
     return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def watched(
+    _context: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Folders; and ``status`` as soon as it has been begun."""
+    begun = bool(incomplete) and "status".startswith(incomplete)
+    # In this order: bash drops what comes before folders, and offers them if nothing comes after.
+    folders = CompletionItem(incomplete, type="dir")
+    return [folders, CompletionItem("status", help="show the queue")] if begun else [folders]
 
 
 def presets(

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from vsr.cli.output import echo, echo_json, note, rate_text, size_text, table, time_text
+from vsr.cli.output import (
+    StdoutError,
+    echo,
+    echo_json,
+    note,
+    one_line,
+    rate_text,
+    size_text,
+    table,
+    time_text,
+)
 
 if TYPE_CHECKING:
     from pipelines.events import Progress
@@ -15,14 +26,47 @@ if TYPE_CHECKING:
     from pipelines.queue.messages import Finished, Message
     from pipelines.watch.watcher import Said
 
+    Listener = Callable[[Said | tuple[Job, Message]], None]
+
 __all__ = ["json_listener", "status_json", "status_text", "text_listener"]
 
 _LOG_SECONDS = 30.0
 _JSON_SECONDS = 0.5
 _SHOWN = 20
+_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
-def text_listener() -> Callable[[Said | tuple[Job, Message]], None]:
+def _on_full_disk(listen: Listener, warn: Callable[[str], None]) -> Listener:
+    """``listen``, but a log whose disk is full stops nothing: once there is room, ``warn`` says so.
+
+    That may be the disk of the results, which the watcher itself waits for.
+    """
+    lost = 0
+
+    def heard(event: Said | tuple[Job, Message]) -> None:
+        nonlocal lost
+        try:
+            if lost:
+                warn(f"the disk was full: of {lost} messages before this some may be missing")
+                lost = 0
+            listen(event)
+        except StdoutError as error:
+            if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in _FULL:
+                raise
+            lost += 1
+
+    return heard
+
+
+def _say(text: str) -> None:
+    echo(one_line(text), err=True)
+
+
+def _mark(label: str, text: str, color: str) -> None:
+    note(label, one_line(text), color)
+
+
+def text_listener() -> Listener:
     """A listener for people and logs: what is begun and what became of it, on stderr."""
     from pipelines.events import Progress, Warned
     from pipelines.queue.messages import Failed, Finished, NoRoom, Planned
@@ -33,36 +77,36 @@ def text_listener() -> Callable[[Said | tuple[Job, Message]], None]:
     def listen(event: Said | tuple[Job, Message]) -> None:
         if isinstance(event, Said):
             if event.warning:
-                note("warning", event.text, "yellow")
+                _mark("warning", event.text, "yellow")
             else:
-                echo(event.text, err=True)
+                _say(event.text)
             return
         job, message = event
         if isinstance(message, Planned):
             next_line[job.id] = time.monotonic() + _LOG_SECONDS
             plan = message.plan
             sizes = f"{plan.video.width}x{plan.video.height} -> {plan.width}x{plan.height}"
-            echo(f"begun: {job.path} {sizes} in {plan.destination}", err=True)
+            _say(f"begun: {job.path} {sizes} in {plan.destination}")
             for sentence in plan.given_up:
-                note("given up", f"{job.path}: {sentence}", "yellow")
+                _mark("given up", f"{job.path}: {sentence}", "yellow")
         elif isinstance(message, Progress):
             if time.monotonic() >= next_line.get(job.id, 0.0):
                 next_line[job.id] = time.monotonic() + _LOG_SECONDS
-                echo(f"{job.path}: {_progress(message.frames, message.total)}", err=True)
+                _say(f"{job.path}: {_progress(message.frames, message.total)}")
         elif isinstance(message, Warned):
-            note("warning", f"{job.path}: {message.message}", "yellow")
+            _mark("warning", f"{job.path}: {message.message}", "yellow")
         elif isinstance(message, Finished):
-            note("done", f"{job.path} -> {message.destination}{_cost(message)}", "green")
+            _mark("done", f"{job.path} -> {message.destination}{_cost(message)}", "green")
         elif isinstance(message, Failed):
-            note(job.state, f"{job.path}: {job.reason}{_next(job)}", "red")
+            _mark(job.state, f"{job.path}: {job.reason}{_next(job)}", "red")
         elif isinstance(message, NoRoom):
             free = size_text(message.free)
-            note("waiting", f"{job.path}: for room on the disk, {free} are free", "yellow")
+            _mark("waiting", f"{job.path}: for room on the disk, {free} are free", "yellow")
 
-    return listen
+    return _on_full_disk(listen, lambda text: _mark("warning", text, "yellow"))
 
 
-def json_listener() -> Callable[[Said | tuple[Job, Message]], None]:
+def json_listener() -> Listener:
     """A listener that writes one JSON object a line, progress of a job at most twice a second."""
     from pipelines.events import Progress, Warned
     from pipelines.queue.messages import Planned
@@ -85,7 +129,7 @@ def json_listener() -> Callable[[Said | tuple[Job, Message]], None]:
             due[job.id] = time.monotonic() + _JSON_SECONDS
             echo_json({"event": "progress", "source": job.path, **_fields(message)})
 
-    return listen
+    return _on_full_disk(listen, lambda text: echo_json({"event": "warning", "message": text}))
 
 
 def _fields(event: Progress) -> dict[str, Any]:
@@ -116,6 +160,7 @@ def status_json(ledger: Ledger) -> dict[str, Any]:
     return {
         "source": ledger.fact("source"),
         "destination": ledger.fact("destination"),
+        "watcher": _is_watched(ledger),
         "counts": ledger.counts(),
         "jobs": [_entry(job) for job in ledger.jobs()],
     }
@@ -126,23 +171,35 @@ def status_text(ledger: Ledger, *, everything: bool) -> str:
     from pipelines.queue.job import STATES, State
 
     counts = ledger.counts()
-    told = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+    # What a watcher was at that was killed stays so in the ledger until the next one comes.
+    alone = _is_watched(ledger) is False
+    names = {state: "cut off" if alone and state == "running" else state for state in STATES}
+    told = ", ".join(f"{counts[state]} {names[state]}" for state in STATES if counts[state])
     lines = [
-        f"{ledger.fact('source')} -> {ledger.fact('destination')}",
-        f"  {told or 'nothing yet'}",
+        one_line(f"{ledger.fact('source')} -> {ledger.fact('destination')}"),
+        f"  {told or 'nothing yet'}" + ("; no watcher runs" if alone else ""),
     ]
     shown: list[State] = [state for state in STATES if everything or state not in ("done", "gone")]
     for state in shown:
         if not counts[state]:
             continue
         jobs = ledger.jobs([state], limit=-1 if everything else _SHOWN)
-        lines += ["", state, *table([(job.path, _line(job)) for job in jobs])]
+        lines += ["", names[state], *table([(job.path, _line(job, alone)) for job in jobs])]
         if len(jobs) < counts[state]:
             lines.append(f"  and {counts[state] - len(jobs)} more; --all lists them")
     return "\n".join(lines)
 
 
-def _line(job: Job) -> str:
+def _is_watched(ledger: Ledger) -> bool | None:
+    """Whether a watcher, or what one left behind, works with it; ``None`` if it cannot be told."""
+    from pipelines.queue.lock import is_held
+
+    return None if ledger.path is None else is_held(ledger.path)
+
+
+def _line(job: Job, alone: bool) -> str:
+    if job.state == "running" and alone:
+        return f"{_progress(job.frames, job.total)}; the next watcher goes on"
     if job.state == "running":
         return _progress(job.frames, job.total, job.fps, job.eta)
     if job.state == "done":

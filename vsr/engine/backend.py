@@ -6,6 +6,8 @@ batching are the upscaler's, so that every backend is fed the same samples.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal, Protocol, cast
 
@@ -126,6 +128,8 @@ def backend_class(name: str) -> BackendClass:
 def open_backend(name: str, model: ModelPlan, device: str, dtype: str) -> Backend:
     """Build backend ``name``; a missing one is an error, never a substitute.
 
+    torch then uses no more threads than there are cores for (:func:`vsr.processor.heed_quota`).
+
     Raises:
         UsageError: there is no such backend.
         BackendError: it cannot run on ``device``, or not this model, or not in ``dtype``.
@@ -142,4 +146,22 @@ def open_backend(name: str, model: ModelPlan, device: str, dtype: str) -> Backen
             if has
             else "--backend auto finds one that does.",
         )
-    return kind(model, device, dtype)
+    from vsr.processor import heed_quota
+
+    heed_quota()
+    with _torchs_own_defaults():
+        return kind(model, device, dtype)
+
+
+@contextmanager
+def _torchs_own_defaults() -> Iterator[None]:
+    """New tensors are float32 and on the CPU, whatever a program has made torch's defaults."""
+    import torch
+
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.device("cpu"):
+            yield
+    finally:
+        torch.set_default_dtype(dtype)

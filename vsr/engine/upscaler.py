@@ -265,7 +265,8 @@ class Upscaler:
         color: Color,
     ) -> FrameBatch:
         """The result of a batch of no frames."""
-        rgb = torch.empty(0, 3, batch.height * self.scale, batch.width * self.scale)
+        size = (0, 3, batch.height * self.scale, batch.width * self.scale)
+        rgb = torch.empty(size, dtype=torch.float32, device="cpu")
         alpha = rgb[:, :1] if format.alpha else None
         return self._enlarged(batch, from_rgb(rgb, alpha, format, color), format, color)
 

@@ -47,6 +47,8 @@ _ROWS = (
         placed_pcm=True,
         dispositions=_MP4_DISPOSITIONS,
         shows_text=True,
+        languages="iso",
+        stream_tags=False,
     ),
     ContainerSpec(
         name="mov",
@@ -66,6 +68,8 @@ _ROWS = (
         chapters=True,
         dispositions=("default",),
         shows_text=True,
+        languages="quicktime",
+        stream_tags=False,
     ),
     ContainerSpec(
         name="mkv",

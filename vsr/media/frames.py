@@ -52,7 +52,7 @@ def frames(
     video = select_video(info, video_stream)
     trim = Trim()
     if (start, end, count) != (None, None, None):
-        trim = snap_trim(path, video.index, _exact(start), _exact(end), count)
+        trim = snap_trim(path, video, _exact(start), _exact(end), count)
     request = ReadRequest(
         path=path,
         video=video,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import av
 import av.error
@@ -20,8 +19,9 @@ from av.video.codeccontext import VideoCodecContext
 from vsr.errors import InputError
 from vsr.media.av_errors import map_av_error
 from vsr.media.demux.depth import demuxed
+from vsr.media.demux.sample import Sample
 from vsr.media.read.repack import native_range, repack_for
-from vsr.media.read.timestamps import DEEPEST_REORDER, frame_pts, has_packet_pts
+from vsr.media.read.timestamps import DEEPEST_REORDER, has_packet_pts
 from vsr.media.side_data import has_dolby_colors, side_data
 from vsr.media.source import decoder_of, is_cropped, open_source, tagged_site
 from vsr.types import (
@@ -44,7 +44,6 @@ from vsr.types import (
 __all__ = ["probe"]
 
 _PACKETS = 256  # timestamps sampled per video stream
-_FRAMES = 8  # frames decoded per video stream
 _MOST_PACKETS, _MOST_BYTES = 20_000, 128 << 20  # read of the whole file while sampling
 
 # AVFieldOrder (libavcodec/defs.h): TT, BB, TB and BT are interlaced, and of those TT and BT show
@@ -55,11 +54,10 @@ _INTERLACED_ORDERS, _TOP_FIRST_ORDERS = (2, 3, 4, 5), (2, 5)
 _SITES = {"mjpeg": ChromaSite.CENTER, "mpeg1video": ChromaSite.CENTER}
 
 _DOLBY_VISION_TAGS = {"dvh1", "dvhe", "dva1", "dvav", "dav1"}
-# MPEG-4 packets may hold two frames or none.
-_UNEVEN = {"mpeg4"}
+_UNEVEN = {"mpeg4"}  # packets may hold two frames or none
 
 
-def probe(path: str) -> MediaInfo:
+def probe(path: str | Path) -> MediaInfo:
     """Look at a file: read its header, some of its packets, and decode a few frames.
 
     Everything is reported as it is tagged; untagged stays unspecified. Timestamps and rates come
@@ -68,6 +66,7 @@ def probe(path: str) -> MediaInfo:
     Raises:
         InputError: it cannot be opened, has no video stream, or none that can be decoded.
     """
+    path = str(path)
     container = open_source(path)
     try:
         return _Prober(path, container).run()
@@ -75,27 +74,6 @@ def probe(path: str) -> MediaInfo:
         raise map_av_error(error, path, "read the file") from error
     finally:
         container.close()
-
-
-@dataclass
-class _Sample:
-    """What was seen of one video stream."""
-
-    pts: list[int] = field(default_factory=list)
-    packets: int = 0
-    untimed: int = 0  # packets without a timestamp, between those that have one
-    _since: int = 0  # the same since the last of those
-    frames: list[av.VideoFrame] = field(default_factory=list)
-    errors: int = 0
-
-    def note(self, packet: av.Packet[av.VideoStream]) -> None:
-        """Count a packet, and keep its timestamp."""
-        self.packets += 1
-        pts = frame_pts(packet)
-        self._since += packet.pts is None and bool(self.pts)
-        if pts is not None:
-            self.untimed, self._since = self.untimed + self._since, 0
-            self.pts.append(pts)
 
 
 class _Prober:
@@ -111,7 +89,7 @@ class _Prober:
             for s in self.container.streams.video
             if not s.disposition & Disposition.attached_pic and s.codec_context is not None
         ]
-        samples = {video.index: _Sample() for video in videos}
+        samples = {v.index: Sample(reorders=v.codec_context.has_b_frames) for v in videos}
         self._sample(videos, samples)
         streams = tuple(self._stream(s, samples.get(s.index)) for s in self.container.streams)
         duration = self.container.duration
@@ -143,7 +121,7 @@ class _Prober:
             remedy="Name a file with moving pictures.",
         )
 
-    def _sample(self, videos: Sequence[av.VideoStream], samples: dict[int, _Sample]) -> None:
+    def _sample(self, videos: Sequence[av.VideoStream], samples: dict[int, Sample]) -> None:
         """Read packets until every video stream has been seen enough of, or the limits are hit."""
         packets = size = 0
         waiting = {v.index for v in videos}
@@ -165,23 +143,23 @@ class _Prober:
             self.warnings.append(f"Reading stopped early while probing: {error}.")
         for video in videos:
             sample = samples[video.index]
-            if len(sample.frames) < _FRAMES:
+            if sample.wants_frames:
                 try:
-                    sample.frames += decoders[video.index].decode(None)
+                    sample.take(decoders[video.index].decode(None))
                 except av.error.FFmpegError:
                     sample.errors += 1
 
     def _look_at(
-        self, packet: av.Packet[av.VideoStream], decoder: VideoCodecContext, sample: _Sample
+        self, packet: av.Packet[av.VideoStream], decoder: VideoCodecContext, sample: Sample
     ) -> None:
         sample.note(packet)
-        if len(sample.frames) < _FRAMES:
+        if sample.wants_frames:
             try:
-                sample.frames += decoder.decode(packet)
+                sample.take(decoder.decode(packet))
             except av.error.FFmpegError:
                 sample.errors += 1
 
-    def _stream(self, stream: Stream, sample: _Sample | None) -> StreamInfo:
+    def _stream(self, stream: Stream, sample: Sample | None) -> StreamInfo:
         context: Any = stream.codec_context
         kind: StreamKind = stream.type if stream.type != "unknown" else "data"
         common: dict[str, Any] = {
@@ -208,9 +186,9 @@ class _Prober:
         if context is None:
             self.warnings.append(f"Stream {stream.index} is video that no decoder here knows.")
             return StreamInfo(**common)
-        return self._video(stream, common, sample or _Sample())
+        return self._video(stream, common, sample or Sample(reorders=False))
 
-    def _video(self, stream: av.VideoStream, common: dict[str, Any], sample: _Sample) -> StreamInfo:
+    def _video(self, stream: av.VideoStream, common: dict[str, Any], sample: Sample) -> StreamInfo:
         is_cover = bool(stream.disposition & Disposition.attached_pic)
         context = stream.codec_context
         first = sample.frames[0] if sample.frames else None
@@ -231,17 +209,26 @@ class _Prober:
         pts = sorted(set(sample.pts))
         if not self.reached_end:
             pts = pts[:-DEEPEST_REORDER]  # later packets may fill gaps between the last ones
-        if pts:
+        order = context.field_order
+        interlaced = order in _INTERLACED_ORDERS or any(f.interlaced_frame for f in sample.frames)
+        timing: Literal["presentation", "decoding", "sparse"] = "presentation"
+        if not has_packet_pts(self.container) or sample.out_of_order:
+            timing = "decoding"
+        elif sample.is_sparse(interlaced=interlaced):
+            timing = "sparse"
+        if timing == "decoding" and first is not None and first.dts is not None:
+            common["start"] = first.dts
+        elif pts:
             common["start"] = pts[0]
         rate = None if is_cover else _rate(stream, pts, sample.untimed, self.reached_end)
         exact = (
             self.reached_end
             and has_packet_pts(self.container)
+            and timing != "sparse"
             and common["codec"] not in _UNEVEN
             and 0 < len(sample.pts) == len(pts)
             and not sample.untimed
         )
-        order = context.field_order
         kinds = {data.type for data in side_data(sample.frames)}
         # Of the stream, not of its frames; but the result lacks it likewise.
         cropped = {"frame_cropping"} if not is_cover and is_cropped(stream) else set()
@@ -255,10 +242,10 @@ class _Prober:
             sar=stream.sample_aspect_ratio or Fraction(1),
             average_rate=rate,
             display_matrix=_display_matrix(sample.frames),
-            interlaced=order in _INTERLACED_ORDERS
-            or any(frame.interlaced_frame for frame in sample.frames),
+            interlaced=interlaced,
             top_field_first=order in _TOP_FIRST_ORDERS or order not in _INTERLACED_ORDERS,
             variable_rate=not sample.untimed and _is_variable(pts),
+            timing=timing,
             frames=1 if is_cover else len(pts) if exact else self._estimate(stream, rate),
             frames_exact=exact or is_cover,
             hdr=_hdr(sample.frames),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
+from pathlib import PurePath, PurePosixPath
+from urllib.parse import unquote, urlsplit
 
-from vsr.errors import OutputError
+from vsr.errors import InputError, OutputError, UsageError
 from vsr.plan.notes import Notes
 from vsr.types import CodecSpec, ContainerSpec, MediaInfo, StreamAction
 
-__all__ = ["container_for", "container_options", "default_destination"]
+__all__ = ["container_for", "container_options", "default_destination", "path_of"]
 
 # File tags that FFmpeg's muxers have a box for, found by writing and reading back; others vanish.
 _COMMON_TAGS = {
@@ -33,8 +34,12 @@ def container_for(destination: str, containers: Mapping[str, ContainerSpec]) -> 
     """The container that the destination's ending means.
 
     Raises:
-        OutputError: it has no ending, or one that no container has.
+        OutputError: it is a URL, has no ending, or one that no container has.
     """
+    if "://" in destination:
+        raise OutputError(
+            "results are files, and this is a URL", where=destination, remedy="Name a file."
+        )
     suffix = PurePath(destination).suffix.lower()
     for spec in containers.values():
         if suffix in spec.extensions:
@@ -79,13 +84,16 @@ def default_destination(
 ) -> str:
     """Where the result goes when nobody says: ``<stem>_x2.<ending>`` beside the source.
 
+    That of a URL goes into the current folder.
+
     The ending is that of ``container`` if given, else the source's own where it can be written and
     holds ``codec``, else Matroska's, which holds nearly everything.
 
     Raises:
         OutputError: there is no container called ``container``.
+        InputError, UsageError: as of :func:`path_of`.
     """
-    path = PurePath(source)
+    path = path_of(source)
     ending = ".mkv"
     if container is not None:
         if container not in containers:
@@ -101,3 +109,28 @@ def default_destination(
             ):
                 ending = path.suffix.lower()
     return str(path.with_name(f"{path.stem}_x{scale}{ending}"))
+
+
+def path_of(source: str) -> PurePath:
+    """The path of a source; of a URL, what it calls the file, without folders.
+
+    Raises:
+        InputError: it is ``.``, ``/`` or nothing, which names no file.
+        UsageError: the URL names no file.
+    """
+    if "://" not in source:
+        path = PurePath(source)
+        if not path.name:
+            raise InputError("this names no file", where=source or "''", remedy="Name a video.")
+        return path
+    try:
+        name = PurePosixPath(unquote(urlsplit(source).path)).name
+    except ValueError:
+        name = ""
+    if name in ("", "..") or "\0" in name:
+        raise UsageError(
+            "this URL does not say what the result could be called",
+            where=source,
+            remedy="Name the result with -o.",
+        )
+    return PurePath(name)

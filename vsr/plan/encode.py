@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 
+from vsr.cores import usable_cores
 from vsr.errors import PresetError, UsageError
 from vsr.plan.codec import NVENC
 from vsr.plan.color import is_hdr, result_tags
@@ -127,8 +127,7 @@ def _threads(encoder: str) -> int:
 
     Settled here, so that whichever machine encodes a segment encodes it alike.
     """
-    has_affinity = hasattr(os, "sched_getaffinity")
-    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    cores = usable_cores()
     if encoder == "libx264":
         return min(max(1, cores * 3 // 2), _MOST_THREADS)
     if encoder == "libx265":  # frame threads; its others only share a picture's lines

@@ -170,7 +170,7 @@ def make_plan(
         backend=device.backend,
         device=device.device,
         dtype=_dtype(request, preset, device),
-        batch=_batch(request, preset, device, video.width, video.height),
+        batch=_batch(request.batch or preset.batch, device, video, notes),
         mode=device.mode,
         model=model,
         width=size[0],
@@ -262,11 +262,12 @@ def _dtype(
     return dtype
 
 
-def _batch(request: Request, preset: Preset, device: DeviceFacts, width: int, height: int) -> int:
-    # In lagged mode each frame waits for the one before.
+def _batch(wished: int | None, device: DeviceFacts, video: VideoStreamInfo, notes: Notes) -> int:
     if device.mode == "lagged":
+        if wished not in (None, 1):
+            notes.why("batch", "1", "in lagged mode each frame waits for the one before")
         return 1
-    return request.batch or preset.batch or device.frames_a_call(width, height)
+    return wished or device.frames_a_call(video.width, video.height)
 
 
 def _explain_mode(wished: Mode | None, model: ModelPlan, device: DeviceFacts, notes: Notes) -> None:

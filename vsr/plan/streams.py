@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from vsr.plan.notes import Notes
 from vsr.plan.sound import arrange, unplaced
+from vsr.plan.tags.lost import lost_tags
 from vsr.types import (
     PCM_PLACES,
     ContainerSpec,
@@ -66,7 +67,9 @@ def plan_streams(
             hint = _HINT if helps and container.name != "mkv" else ""
             actions.append(_action(stream, info, container, notes, hint))
     taken = [a.stream for a in actions if a.action in ("copy", "convert") and not a.stream.is_cover]
-    _lose_dispositions(sorted([video, *taken], key=lambda s: s.index), container, notes, mkv)
+    described = sorted([video, *taken], key=lambda s: s.index)
+    _lose_dispositions(described, container, notes, mkv)
+    _lose_tags(described, container, notes, mkv)
     return tuple(actions)
 
 
@@ -92,6 +95,20 @@ def _lose_dispositions(
             hint = _HINT if helps and container.name != "mkv" else ""
             sentence = f"{title(stream)}: .{container.name} cannot mark it as {', '.join(lost)}."
             notes.lose(f"{sentence} {hint}".rstrip())
+
+
+def _lose_tags(
+    streams: Sequence[StreamInfo],
+    container: ContainerSpec,
+    notes: Notes,
+    mkv: ContainerSpec | None,
+) -> None:
+    """Name languages and tags that the container has no place for."""
+    for stream in streams:
+        helps = mkv is None or not any(lost_tags(stream, mkv))
+        hint = _HINT if helps and container.name != "mkv" else ""
+        for lost in lost_tags(stream, container):
+            notes.lose(f"{title(stream)}: {lost}. {hint}".rstrip())
 
 
 def _lost_dispositions(stream: StreamInfo, container: ContainerSpec) -> list[str]:

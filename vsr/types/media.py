@@ -250,6 +250,8 @@ class VideoStreamInfo(StreamInfo):
         interlaced: the stream or its first frames are flagged as interlaced.
         top_field_first: field order where ``interlaced``.
         variable_rate: the sampled timestamps' steps differ by more than rounding.
+        timing: what packets' timestamps tell: when their frames are shown; or only when they are
+            decoded (AVI), or when some of them are shown, and decoding must tell the rest.
         frames: number of frames; exact if ``frames_exact``, else estimated or ``None``.
         dolby_vision: the stream carries a Dolby Vision configuration (not carried over).
         dolby_colors: its picture is in colours that only Dolby Vision's metadata make right.
@@ -269,6 +271,7 @@ class VideoStreamInfo(StreamInfo):
     interlaced: bool = False
     top_field_first: bool = True
     variable_rate: bool = False
+    timing: Literal["presentation", "decoding", "sparse"] = "presentation"
     frames: int | None = None
     frames_exact: bool = False
     hdr: HdrMetadata | None = None

@@ -84,6 +84,8 @@ class ContainerSpec:
         dispositions: those that it holds of a stream; ``None``: any.
         text_dispositions: those that it holds of subtitles besides.
         shows_text: FFmpeg's muxer turns the first subtitles on where none are to be.
+        languages: what names them: ``any`` tag, three letters (``iso``), or those of ``quicktime``.
+        stream_tags: it holds any tag of a stream, not only its title, language and handler.
     """
 
     name: str
@@ -104,3 +106,5 @@ class ContainerSpec:
     dispositions: tuple[str, ...] | None = None
     text_dispositions: tuple[str, ...] = ()
     shows_text: bool = False
+    languages: Literal["any", "iso", "quicktime"] = "any"
+    stream_tags: bool = True

@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from vsr.cli.command import Command, Option, json_option
 from vsr.cli.output import clock_text, echo, echo_json, entries, size_text
@@ -123,6 +124,10 @@ def compare(files: tuple[str, ...], as_json: bool, **wishes: Any) -> None:
     The result is one HTML file that a browser opens from the disk, a PNG file, or both. Frames are
     paired by time; a frame without a partner is an error.
     """
+    source = click.get_current_context().get_parameter_source
+    for name, option in (("zoom", "--zoom"), ("labels", "--no-labels")):
+        if wishes["still"] is None and source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{option} belongs to the strip, which --still names.")
     from pipelines.compare import compare as run
 
     done = run(files, **wishes)

@@ -149,7 +149,7 @@ def eval_(
     """
     what = {name: given.pop(name) for name in _KINDS}
     kind = _kind(clip, what, degrade, scale, report)
-    _nothing_idle(kind)
+    _nothing_idle(kind, report)
     from pipelines.evaluate import EvalOptions, result_files
     from pipelines.evaluate.save import suite_json
     from pipelines.evaluate.suite import Suite
@@ -219,10 +219,13 @@ def _kind(
     return kind
 
 
-def _nothing_idle(kind: str) -> None:
-    """Raise if an option was given that changes nothing of what is measured."""
+def _nothing_idle(kind: str, report: str | None) -> None:
+    """Raise if an option was given that changes nothing of what is measured or shown."""
+    source = click.get_current_context().get_parameter_source
+    if report is None and source("stills") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--stills are shown in the page that --report names.")
     for name, why in _MEANINGLESS[kind].items():
-        if click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE:
+        if source(name) is ParameterSource.COMMANDLINE:
             raise click.UsageError(f"--{name} means nothing for {_CALLED[kind]}: {why}.")
 
 

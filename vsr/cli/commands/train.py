@@ -11,7 +11,7 @@ import click
 
 from vsr.cli.command import Command, Option, json_option
 from vsr.cli.output import echo, echo_json
-from vsr.cli.params import duration, models
+from vsr.cli.params import FloatRange, duration, models
 
 if TYPE_CHECKING:
     from vsr.training.settings import TrainSettings
@@ -104,7 +104,7 @@ def _option(section: str, *names: str, **settings: Any) -> Callable[[F], F]:
     help="Of N places the most detailed is likeliest to be cropped; 1: all alike.  [default: 3]",
 )  # fmt: skip
 @_option(
-    _LEARNING, "--rate", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="X",
+    _LEARNING, "--rate", type=FloatRange(0, 1, min_open=True, max_open=True), metavar="X",
     help="Peak learning rate.  [default: 8e-4; the paper's schedule: 2e-4]",
 )  # fmt: skip
 @_option(
@@ -112,7 +112,7 @@ def _option(section: str, *names: str, **settings: Any) -> Callable[[F], F]:
     help="cosine to nearly zero, or halved after each fifth.  [default: cosine]",
 )  # fmt: skip
 @_option(
-    _LEARNING, "--warmup", type=click.FloatRange(0, 1, max_open=True), default=0.02, metavar="X",
+    _LEARNING, "--warmup", type=FloatRange(0, 1, max_open=True), default=0.02, metavar="X",
     help="Share of the steps in which the rate rises.  [default: 0.02]",
 )  # fmt: skip
 @_option(_LEARNING, "--loss", type=click.Choice(["l1", "charbonnier", "psnr"]), default="l1",
@@ -120,15 +120,15 @@ def _option(section: str, *names: str, **settings: Any) -> Callable[[F], F]:
 @_option(_LEARNING, "--optimiser", type=click.Choice(["adam", "adamw", "muon"]), default="muon",
          help="muon: for convolutions, with Adam for the rest.  [default: muon]")  # fmt: skip
 @_option(
-    _LEARNING, "--weight-decay", type=click.FloatRange(0), default=0.0, metavar="X",
+    _LEARNING, "--weight-decay", type=FloatRange(0), default=0.0, metavar="X",
     help="AdamW's; an error with the others.  [default: 0]",
 )  # fmt: skip
 @_option(
-    _LEARNING, "--average", type=click.FloatRange(0, 1, max_open=True), default=0.998, metavar="X",
+    _LEARNING, "--average", type=FloatRange(0, 1, max_open=True), default=0.998, metavar="X",
     help="Decay of the moving average of the weights.  [default: 0.998]",
 )  # fmt: skip
 @_option(
-    _LEARNING, "--clip", type=click.FloatRange(0), default=2.0, metavar="X",
+    _LEARNING, "--clip", type=FloatRange(0), default=2.0, metavar="X",
     help="Clip gradients at X times their usual norm; 0: never.  [default: 2]",
 )  # fmt: skip
 @_option(_MACHINE, "--device", default="auto", metavar="NAME", help="auto, cpu, cuda or cuda:N.")

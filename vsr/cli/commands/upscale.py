@@ -82,6 +82,8 @@ def _folder(destination: str | None) -> Path | None:
     """The folder that is to get several results."""
     if destination is None:
         return None
+    if "://" in destination:
+        raise click.UsageError(f"several SRC go into a folder, and {destination!r} is a URL.")
     path = Path(destination)
     if path.exists() and not path.is_dir():
         raise click.UsageError(f"several SRC go into a folder, and {destination!r} is a file.")

@@ -13,7 +13,7 @@ import click
 from vsr.cli.command import Command, Option, json_option
 from vsr.cli.options import wish_options
 from vsr.cli.output import echo, echo_json, note
-from vsr.cli.params import address, size
+from vsr.cli.params import FloatRange, address, size, watched
 from vsr.cli.queue import json_listener, status_json, status_text, text_listener
 
 if TYPE_CHECKING:
@@ -47,13 +47,13 @@ def _option(section: str, *names: str, **settings: Any) -> Callable[[Any], Any]:
 @click.command(
     cls=_Watch, epilog="`vsr watch status OUT` shows the queue. docs/watch.md has the details."
 )
-@click.argument("source", metavar="IN", type=click.Path())
+@click.argument("source", metavar="IN", type=click.Path(), shell_complete=watched)
 @click.argument("destination", metavar="OUT", type=click.Path())
 @_option(_FOLDER, "--once", is_flag=True, help="Do what is there, then end; for cron.")
 @_option(
     _FOLDER,
     "--settle",
-    type=click.FloatRange(min=0),
+    type=FloatRange(min=0),
     default=10.0,
     metavar="SEC",
     help="Take files that have not changed for so long.  [default: 10]",
@@ -61,7 +61,7 @@ def _option(section: str, *names: str, **settings: Any) -> Callable[[Any], Any]:
 @_option(
     _FOLDER,
     "--poll",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FloatRange(min=0, min_open=True),
     metavar="SEC",
     help="Look every SEC seconds.  [default: when the system tells of a change; on network drives, "
     "every 10]",
@@ -100,7 +100,7 @@ def _option(section: str, *names: str, **settings: Any) -> Callable[[Any], Any]:
 @_option(
     _TRIES,
     "--retry-delay",
-    type=click.FloatRange(min=0),
+    type=FloatRange(min=0),
     default=60.0,
     metavar="SEC",
     help="Time before the second attempt; it doubles, up to an hour.  [default: 60]",

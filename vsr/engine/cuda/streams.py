@@ -99,7 +99,7 @@ class CudaLayer:
 
     def download(self, plane: Tensor) -> Tensor:
         """See the protocol."""
-        held = torch.empty(plane.shape, dtype=plane.dtype, pin_memory=True)
+        held = torch.empty(plane.shape, dtype=plane.dtype, device="cpu", pin_memory=True)
         return held.copy_(plane, non_blocking=True)
 
     def event(self, stream: torch.cuda.Stream) -> torch.cuda.Event:

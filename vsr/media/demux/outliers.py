@@ -24,8 +24,6 @@ _ODD = Fraction(1, 2)
 # Those before and behind belong together if they are no further apart. A frame is never decoded
 # this long before it is shown, unless frames come as slowly as in slide shows.
 _NEAR = Fraction(10)
-# Of a stream's first packet, before which there is no other.
-_SLOWEST = Fraction(60)
 # Frames that another may be decoded ahead of: no standard has more.
 _DEEPEST_REORDER = 16
 # Of others, such as subtitles, the next packet may be minutes away.
@@ -74,7 +72,7 @@ class Outliers:
             if odd is not None:
                 if at is not None:
                     self._compare(lane, odd, at)
-                self._note(lane, odd)
+                self._note(lane, odd, at)
                 yield odd
             if at is not None and _is_odd(lane, at, packet):
                 lane.odd = packet
@@ -104,13 +102,18 @@ class Outliers:
         odd.dts = place
         self.mended += 1
 
-    def _note(self, lane: _Lane, packet: _P) -> None:
-        """Remember where the stream is; mend a presentation time alone that is damaged."""
+    def _note(self, lane: _Lane, packet: _P, behind: int | None = None) -> None:
+        """Remember where the stream is; mend a presentation time alone that is damaged.
+
+        ``behind``: when the next packet is decoded, if that is known.
+        """
         at = _time(packet)
         if at is None:
             return
         if packet.pts is not None and packet.dts is not None:
-            if _is_near(lane, packet.pts, at, packet):
+            # At what pace packets come, the next one tells of the first.
+            pace = at - lane.last if lane.last is not None else (behind or at) - at
+            if _is_near(packet, at, pace):
                 lane.shown = packet.pts - at
             else:
                 packet.pts = at + lane.shown
@@ -121,15 +124,16 @@ class Outliers:
 
 
 def _is_odd(lane: _Lane, at: int, packet: av.Packet[Any]) -> bool:
-    return lane.last is not None and abs(at - lane.last) * packet.time_base > _ODD
+    if lane.last is None:
+        return not _is_near(packet, at)
+    return abs(at - lane.last) * packet.time_base > _ODD
 
 
-def _is_near(lane: _Lane, pts: int, at: int, packet: av.Packet[Any]) -> bool:
+def _is_near(packet: av.Packet[Any], at: int, pace: int = 0) -> bool:
     """Whether it may be shown so long after it is decoded, at the pace at which packets come."""
     tick: Fraction = packet.time_base
-    limit = (_NEAR if lane.last is not None else _SLOWEST) / tick
-    pace = max(0, at - lane.last) if lane.last is not None else 0
-    return abs(pts - at) <= max(limit, Fraction(_DEEPEST_REORDER * pace))
+    limit = max(_NEAR / tick, Fraction(_DEEPEST_REORDER * pace))
+    return packet.pts is None or abs(packet.pts - at) <= limit
 
 
 def _time(packet: av.Packet[Any]) -> int | None:

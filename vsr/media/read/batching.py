@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Protocol
 
-from vsr.media.read.notes import is_gap, nominal_step, odd_frames
+from vsr.media.read.notes import odd_frames
 from vsr.media.read.reader import ReadRequest, ReadStats
 from vsr.media.read.storage import Storage
+from vsr.media.read.timestamps import Stamps
 from vsr.types import FrameBatch
 
 __all__ = ["Batcher", "Timed"]
@@ -36,9 +37,7 @@ class Timed(Protocol):
 class Batcher:
     """Collects frames of the requested part into batches.
 
-    Timestamps: a frame without one gets the previous frame's plus the last step between two that
-    have one (the stream's nominal step at first); one that is not after its predecessor moves to
-    one tick after it. So every frame is kept, and both are counted.
+    Timestamps are those of :class:`vsr.media.read.timestamps.Stamps`: every frame is kept.
 
     Durations are the distance to the next frame, because those that MP4 states belong to decoding
     order. The last frame keeps the stated one, or the step before it where nothing sensible is
@@ -54,11 +53,7 @@ class Batcher:
         self._pts: list[int] = []
         self._durations: list[int] = []
         self._taken = 0  # frames of the part so far
-        self._previous: int | None = None
-        self._invented = False  # the previous one's timestamp
-        nominal = nominal_step(request.video)
-        self._step = nominal or 1
-        self._nominal = nominal or float("inf")
+        self._stamps = Stamps(request.video, stats)
         self._stated = 0  # the last frame's own duration
         #: Where the part turned out to end, ``None`` while more frames may belong to it.
         self.end: int | None = None
@@ -70,7 +65,7 @@ class Batcher:
             InputError: the picture changes its size or format and must not.
         """
         trim = self._request.trim
-        pts = self._stamp(frame)
+        pts = self._stamps.of(frame.pts if frame.pts is not None else frame.dts)
         if trim.start is not None and pts < trim.start:
             return
         if self._pts and len(self._durations) < len(self._pts):
@@ -90,40 +85,14 @@ class Batcher:
         """Give the last, smaller batch."""
         if self._pts:
             if len(self._durations) < len(self._pts):
-                self._durations.append(self._stated if self._stated > 1 else self._step)
+                self._durations.append(self._stated if self._stated > 1 else self._stamps.step)
             yield self._emit()
         self._stats.warnings.extend(odd_frames(self._stats, self._request.video))
 
-    def _stamp(self, frame: Timed) -> int:
-        pts = frame.pts if frame.pts is not None else frame.dts
-        invented = pts is None
-        if pts is None:
-            self._stats.invented_pts += 1
-            pts = 0 if self._previous is None else self._previous + self._step
-        elif self._previous is not None:
-            if pts <= self._previous:
-                self._stats.moved_pts += 1
-                move = self._previous + 1 - pts
-                self._stats.largest_move = max(self._stats.largest_move, move)
-                pts = self._previous + 1
-            else:
-                step = pts - self._previous
-                self._note_gap(step)
-                if not self._invented:
-                    self._step = step
-        self._invented = invented
-        self._previous = pts
-        return pts
-
-    def _note_gap(self, step: int) -> None:
-        if is_gap(step, self._nominal, self._request.video):
-            self._stats.gaps += 1
-            self._stats.gap_frames += round(step / self._nominal) - 1
-
     def _place(self) -> str:
         """Where the newest frame is, for messages."""
-        seconds = float((self._previous or 0) * self._time_base)
-        return f"frame {self._taken}, pts {self._previous} ({seconds:.3f} s)"
+        pts = self._stamps.previous or 0
+        return f"frame {self._taken}, pts {pts} ({float(pts * self._time_base):.3f} s)"
 
     def _emit(self) -> FrameBatch:
         video, count = self._request.video, len(self._pts)

@@ -20,7 +20,7 @@ from vsr.media.av_errors import av_errors
 from vsr.media.demux.continuity import Continuity
 from vsr.media.demux.insistent import Insistent
 from vsr.media.read.reader import ReadRequest, ReadStats, open_reader
-from vsr.media.read.timestamps import DEEPEST_REORDER, frame_pts, has_packet_pts
+from vsr.media.read.timestamps import DEEPEST_REORDER, frame_pts
 from vsr.media.source import open_source, video_stream
 from vsr.types import FrameBatch, Trim, VideoStreamInfo
 
@@ -63,19 +63,20 @@ class Mistrusted(Exception):  # noqa: N818 - no failure: the other way is taken
 def locate(path: str, video: VideoStreamInfo, part: Part) -> Located | None:
     """Read a part's timestamps off the packets, or ``None`` where these cannot be trusted.
 
-    They cannot in AVI, which has none; where a packet lacks one, shares one, is damaged or cannot
-    be read; in MPEG-4 part 2, whose packets may hold two frames; and if the first frame that
-    decodes is another one than the packets say (recordings that begin inside a group of pictures).
+    They cannot where those are no presentation times (AVI, :attr:`VideoStreamInfo.timing`); where a
+    packet lacks one, shares one, is damaged or cannot be read; in MPEG-4 part 2, whose packets may
+    hold two frames; and if the first frame that decodes is another one than the packets say
+    (recordings that begin inside a group of pictures).
 
     Raises:
         InputError: the file cannot be read, or the part is not in it.
     """
     found: list[int] = []  # sorted
     low = high = 0
+    if video.timing != "presentation" or video.codec in _UNEVEN:
+        return None
     with open_source(path) as container, av_errors(path, "scan the file"):
         stream = video_stream(container, video.index)
-        if not has_packet_pts(container) or video.codec in _UNEVEN:
-            return None
         for other in container.streams:
             if other.index != stream.index:
                 other.discard = Discard.all

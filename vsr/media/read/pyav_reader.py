@@ -27,7 +27,7 @@ from vsr.media.read.deinterlace import Deinterlacer
 from vsr.media.read.notes import UNREADABLE, UNREADABLE_REST, cut_short
 from vsr.media.read.reader import ReadRequest, ReadStats
 from vsr.media.read.storage import HostStorage, Storage
-from vsr.media.read.timestamps import DecodingTimes, frame_pts, has_packet_pts
+from vsr.media.read.timestamps import DecodingTimes, frame_pts
 from vsr.media.source import decoder_of, open_source, video_stream
 from vsr.types import PIXEL_FORMATS, FrameBatch, SidePacket
 
@@ -51,6 +51,7 @@ class PyAVReader:
         self._request = request
         self._stats = ReadStats(side_packets=dict.fromkeys(request.side_streams, 0))
         self._damage = Damage(self._stats, request.trim)
+        self._told = request.video.timing == "presentation"  # packets tell when frames are shown
         self._container: InputContainer | None = None
         self._at_work = threading.RLock()  # held while the iteration uses the container
         self._left = False
@@ -117,8 +118,7 @@ class PyAVReader:
             self._container.close()
         # FFmpeg's default is slice threading, which most files cannot use.
         self._container, self._stream, self._decoder = self._source("AUTO")
-        timed = has_packet_pts(self._container)
-        self._times = None if timed else DecodingTimes(self._stream)
+        self._times = DecodingTimes(self._request.video)
         self._time_base = self._stream.time_base or self._request.video.time_base
 
     def _source(self, threads: str) -> tuple[InputContainer, av.VideoStream, VideoCodecContext]:
@@ -183,7 +183,7 @@ class PyAVReader:
 
     def _frames_from(self, start: int | None) -> Iterator[av.VideoFrame]:
         """Frames from ``start``, or some before it, to the end of the file."""
-        seekable = self._request.seek and has_packet_pts(self._open_container)
+        seekable = self._request.seek and self._told
         if start is not None and seekable:
             # bwdif looks at the frame before, so that must have been decoded too.
             wanted = start - 1 if self._request.deinterlace else start
@@ -242,13 +242,13 @@ class PyAVReader:
                 refused += 1
                 continue
             for frame in frames:
-                if self._times is not None:
+                if self._request.video.timing == "decoding":
                     frame.pts = self._times.of(frame)
                 last = frame.pts
                 yield frame
             given += len(frames)
         missing = promised - given - refused
-        if missing > 0 and last is not None and has_packet_pts(self._open_container):
+        if missing > 0 and last is not None and self._told:
             counted = self._stats.corrupt_packets
             for frame in self._tail(last):
                 missing -= 1
@@ -394,6 +394,6 @@ class PyAVReader:
         if self._broken or self._request.trim.start is not None:
             return
         # The two fields of an interlaced picture may be two packets.
-        if self._missing and has_packet_pts(container) and not self._request.video.interlaced:
+        if self._missing and self._told and not self._request.video.interlaced:
             yield f"{self._missing} video packets gave no frame."
         yield from cut_short(container, stream, self._packets, self._video_end, self._last_end)

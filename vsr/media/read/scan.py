@@ -19,9 +19,9 @@ from vsr.media.demux.continuity import Continuity
 from vsr.media.demux.depth import demuxed
 from vsr.media.demux.insistent import Insistent
 from vsr.media.read.notes import UNREADABLE, cut_short, joined
-from vsr.media.read.timestamps import DEEPEST_REORDER, frame_pts, has_packet_pts
+from vsr.media.read.timestamps import DEEPEST_REORDER, frame_pts
 from vsr.media.source import open_source, video_stream
-from vsr.types import Trim
+from vsr.types import Trim, VideoStreamInfo
 
 __all__ = ["FrameScan", "first_is_interlaced", "scan_frames"]
 
@@ -47,7 +47,7 @@ class FrameScan:
     notes: tuple[str, ...] = ()
 
 
-def scan_frames(path: str, video_index: int, trim: Trim) -> FrameScan:
+def scan_frames(path: str, video: VideoStreamInfo, trim: Trim) -> FrameScan:
     """Read the packets of ``trim``'s part of the file without decoding any.
 
     Raises:
@@ -55,25 +55,25 @@ def scan_frames(path: str, video_index: int, trim: Trim) -> FrameScan:
     """
     scan = _Scan(trim)
     with open_source(path) as container, av_errors(path, "scan the file"):
-        stream = video_stream(container, video_index)
+        stream = video_stream(container, video.index)
         continuity = Continuity(container, stream.index)
         whole = scan.read(container, stream, continuity)
-        problem = scan.problem(has_packet_pts(container), continuity)
+        problem = scan.problem(video, continuity)
         notes = list(joined(continuity.joins, continuity.outliers.mended))
         if whole and not trim and not scan.broken:
             notes += scan.shortfall(container, stream)
     return scan.part(problem, tuple(notes))
 
 
-def first_is_interlaced(path: str, video_index: int, start: int | None) -> bool:
+def first_is_interlaced(path: str, video: VideoStreamInfo, start: int | None) -> bool:
     """Whether the first frame that a reader of the part would see is flagged as interlaced.
 
     Raises:
         InputError: the file cannot be read.
     """
     with open_source(path) as container, av_errors(path, "read the first frame"):
-        stream = video_stream(container, video_index)
-        if start is not None and has_packet_pts(container):
+        stream = video_stream(container, video.index)
+        if start is not None and video.timing == "presentation":
             container.seek(start, stream=stream, backward=True)
         for packet in demuxed(container, [stream]):
             try:
@@ -142,10 +142,10 @@ class _Scan:
             self._inside += 1
             self._behind = max(0, self._inside - trim.frames)
 
-    def problem(self, by_pts: bool, continuity: Continuity) -> str:
+    def problem(self, video: VideoStreamInfo, continuity: Continuity) -> str:
         """Why frames cannot be sought."""
-        if not by_pts:
-            return "the container stores no presentation times"
+        if video.timing == "decoding":
+            return "packets do not tell when frames are shown"
         if continuity.joins:
             return "timestamps begin anew in the middle of the file"
         if not continuity.steady:

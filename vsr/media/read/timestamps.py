@@ -16,12 +16,15 @@ from vsr.errors import InputError
 from vsr.media.av_errors import av_errors
 from vsr.media.demux.continuity import Continuity
 from vsr.media.demux.insistent import Insistent
+from vsr.media.read.notes import is_gap, nominal_step
+from vsr.media.read.reader import ReadStats
 from vsr.media.source import open_source, video_stream
-from vsr.types import Trim
+from vsr.types import Trim, VideoStreamInfo
 
 __all__ = [
     "DEEPEST_REORDER",
     "DecodingTimes",
+    "Stamps",
     "first_shown",
     "frame_pts",
     "has_packet_pts",
@@ -38,18 +41,76 @@ def has_packet_pts(container: InputContainer) -> bool:
     return container.format.name != "avi"
 
 
+class Stamps:
+    """Gives each of a stream's frames, in the order in which they are shown, its timestamp.
+
+    That is the frame's own. One that has none is that many nominal steps of the stream after the
+    last one that has one (where the rate varies: steps between the last two that have one); one
+    that is not after its predecessor moves to one tick after it. Timestamps are therefore strictly
+    increasing, and both are counted.
+
+    Args:
+        video: the stream.
+        stats: where it is counted.
+
+    Attributes:
+        previous: the last frame's, in ticks; ``None`` at first.
+        step: ticks between the last two neighbours that have timestamps; the nominal ones at first.
+    """
+
+    def __init__(self, video: VideoStreamInfo, stats: ReadStats) -> None:
+        self._video, self._stats = video, stats
+        nominal = nominal_step(video)
+        self._nominal = nominal or float("inf")
+        self._exact: Fraction | None = None
+        if video.average_rate and not video.variable_rate:
+            self._exact = 1 / (video.average_rate * video.time_base)
+        self.previous: int | None = None
+        self.step = nominal or 1
+        self._told: int | None = None  # the last that a frame had
+        self._since = 0  # frames without one since then
+
+    def of(self, pts: int | None) -> int:
+        """The timestamp, in ticks, of the next frame, whose own is ``pts``."""
+        before = self.previous
+        if pts is None:
+            self._stats.invented_pts += 1
+            pts = (self._told or 0) + round(self._since * (self._exact or self.step))
+            if before is not None and pts <= before:
+                pts = before + 1
+            self._since += 1
+            self.previous = pts
+            return pts
+        if before is not None and pts <= before:
+            self._stats.moved_pts += 1
+            self._stats.largest_move = max(self._stats.largest_move, before + 1 - pts)
+            pts = before + 1
+        elif before is not None:
+            self._note_gap(pts - before)
+            if before == self._told:
+                self.step = pts - before
+        self.previous = self._told = pts
+        self._since = 1
+        return pts
+
+    def _note_gap(self, step: int) -> None:
+        if is_gap(step, self._nominal, self._video):
+            self._stats.gaps += 1
+            self._stats.gap_frames += round(step / self._nominal) - 1
+
+
 class DecodingTimes:
-    """When frames are shown whose packets do not tell (AVI): when they come out of the decoder.
+    """When frames are shown whose packets tell when they are decoded: when they come out.
 
     A frame's time is that of the packet which made the decoder give it away, as for players. What
     FFmpeg calls its pts is the time of the packet that it lay in: with B-frames that comes earlier
     or later, and the times of frames in order jump back and forth. Frames that come out when there
-    are no more packets follow at the stream's frame rate.
+    are no more packets follow at the stream's frame rate. AVI stores nothing else, nor do writers
+    that know nothing of B-frames in other formats (FFmpeg's for ASF, and for H.264 in MXF).
     """
 
-    def __init__(self, stream: av.VideoStream) -> None:
-        rate, tick = stream.average_rate, stream.time_base
-        self._step = max(1, round(1 / (rate * tick))) if rate and tick else 1
+    def __init__(self, video: VideoStreamInfo) -> None:
+        self._step = nominal_step(video) or 1
         self._previous: int | None = None
 
     def of(self, frame: av.VideoFrame) -> int | None:
@@ -94,7 +155,7 @@ def _is_hidden(packet: av.Packet[av.VideoStream]) -> bool:
 
 def snap_trim(
     path: str,
-    video_index: int,
+    video: VideoStreamInfo,
     start: Fraction | None = None,
     end: Fraction | None = None,
     frames: int | None = None,
@@ -103,11 +164,12 @@ def snap_trim(
 ) -> Trim:
     """The frames that a request in seconds means.
 
-    The file is scanned without decoding (AVI has to be decoded) until the end of the part is known.
+    The file is scanned without decoding until the end of the part is known; it is decoded where
+    packets do not tell when frames are shown (``video.timing``).
 
     Args:
         path: the file.
-        video_index: the video stream.
+        video: the stream, as :func:`vsr.media.probe.probe` found it.
         start: seconds after the first frame, as a player's clock shows them; the first frame
             wanted is the first one shown at that time or later. ``None``: the first of all.
         end: seconds after the first frame; frames shown at that time or later are not wanted.
@@ -128,9 +190,9 @@ def snap_trim(
     found: list[int] = []  # sorted
     low = high = 0
     with open_source(path) as container, av_errors(path, "scan the file"):
-        stream = video_stream(container, video_index)
+        stream = video_stream(container, video.index)
         tick = stream.time_base or Fraction(1, av.time_base)
-        for pts in _timestamps(container, stream):
+        for pts in _timestamps(container, stream, video):
             at = bisect_left(found, pts)
             if at < len(found) and found[at] == pts:
                 continue
@@ -159,31 +221,31 @@ def snap_trim(
     )
 
 
-def first_shown(path: str, video_index: int) -> Fraction:
+def first_shown(path: str, video: VideoStreamInfo) -> Fraction:
     """When the first frame of a stream is shown, in seconds; read off its first packets.
 
     Raises:
         InputError: no frame has a timestamp, or the file cannot be read.
     """
     with open_source(path) as container, av_errors(path, "scan the file"):
-        stream = video_stream(container, video_index)
+        stream = video_stream(container, video.index)
         tick = stream.time_base or Fraction(1, av.time_base)
-        found = list(islice(_timestamps(container, stream), DEEPEST_REORDER + 1))
+        found = list(islice(_timestamps(container, stream, video), DEEPEST_REORDER + 1))
     if not found:
         raise InputError("no frame of the video has a timestamp", where=path)
     return min(found) * tick
 
 
 def shown_times(
-    path: str, video_index: int, *, once: bool = True
+    path: str, video: VideoStreamInfo, *, once: bool = True
 ) -> tuple[tuple[int, ...], Fraction]:
     """When each frame of a stream is shown.
 
-    The whole file is scanned without decoding; AVI has to be decoded.
+    The whole file is scanned without decoding; it is decoded where packets do not tell.
 
     Args:
         path: the file.
-        video_index: the video stream.
+        video: the stream, as :func:`vsr.media.probe.probe` found it.
         once: give a timestamp that several frames share only once.
 
     Returns:
@@ -193,30 +255,33 @@ def shown_times(
         InputError: no frame has a timestamp, or the file cannot be read.
     """
     with open_source(path) as container, av_errors(path, "scan the file"):
-        stream = video_stream(container, video_index)
+        stream = video_stream(container, video.index)
         tick = stream.time_base or Fraction(1, av.time_base)
-        found = sorted(_timestamps(container, stream))
+        found = sorted(_timestamps(container, stream, video))
     if not found:
         raise InputError("no frame of the video has a timestamp", where=path)
     return tuple(dict.fromkeys(found) if once else found), tick
 
 
-def _timestamps(container: InputContainer, stream: av.VideoStream) -> Iterator[int]:
-    """Timestamps of the stream's frames, nearly in order."""
+def _timestamps(
+    container: InputContainer, stream: av.VideoStream, video: VideoStreamInfo
+) -> Iterator[int]:
+    """Timestamps of the stream's frames, nearly in order; in order where they are decoded."""
     for other in container.streams:
         if other.index != stream.index:
             other.discard = Discard.all
-    decoded = not has_packet_pts(container)
-    times = DecodingTimes(stream)
     packets = Continuity(container, stream.index).through(Insistent(container, [stream]))
+    if video.timing == "presentation":
+        yield from (pts for pts in map(frame_pts, packets) if pts is not None)
+        return
+    times = DecodingTimes(video) if video.timing == "decoding" else None
+    stamps = Stamps(video, ReadStats())
     for packet in packets:
-        if not decoded:
-            pts = frame_pts(packet)
-            if pts is not None:
-                yield pts
-            continue
         try:
             frames = packet.decode()
         except av.error.FFmpegError:  # the reader counts it; here only times matter
             continue
-        yield from (pts for pts in map(times.of, frames) if pts is not None)
+        for frame in frames:
+            if times is not None:
+                frame.pts = times.of(frame)
+            yield stamps.of(frame.pts if frame.pts is not None else frame.dts)

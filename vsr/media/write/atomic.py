@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vsr.errors import OutputError
+from vsr.errors import NameTakenError, OutputError
 from vsr.media.av_errors import av_errors, map_av_error
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "is_temporary",
     "longest_name",
     "sync_folder",
+    "temporary_path",
 ]
 
 # Hexadecimal digits that tell temporary files of one destination apart.
@@ -43,8 +44,10 @@ def check_destination(destination: str, *, overwrite: bool, source: str | None =
     """Whether a file may be written there at all; see :class:`AtomicFile`.
 
     Raises:
-        OutputError: the folder is missing, the destination has too long a name, exists (a link
-            that leads nowhere does) and may not be replaced, is a folder, or is the source itself.
+        NameTakenError: the destination exists (a link that leads nowhere does) and may not be
+            replaced.
+        OutputError: the folder is missing, the destination has too long a name, is a folder, or
+            is the source itself.
     """
     try:
         _check(destination, overwrite=overwrite, source=source)
@@ -72,7 +75,7 @@ def _check(destination: str, *, overwrite: bool, source: str | None) -> None:
     except FileNotFoundError:
         # What it leads to may be on a drive that is not mounted; and its name is taken.
         if not overwrite and os.path.lexists(path):
-            raise OutputError(
+            raise NameTakenError(
                 "this is a link to something that is not there",
                 where=destination,
                 remedy="Mount the drive that it leads to, choose another name, or allow replacing "
@@ -109,13 +112,16 @@ class AtomicFile:
         overwrite: replace a file that is already there.
         source: the file being read, which must not be the destination.
         scratch: folder of the temporary file, on the same disk; by default the destination's.
+        mark: eight hexadecimal digits in the temporary file's name, which no other one for this
+            destination has; random ones by default.
 
     Attributes:
         path: the temporary file; it exists and is empty.
 
     Raises:
-        OutputError: the folder is missing or not writable, the destination exists and may not
-            be replaced, is a folder, or is the source itself.
+        NameTakenError: the destination exists and may not be replaced.
+        OutputError: the folder is missing or not writable, the destination is a folder, or is the
+            source itself.
     """
 
     def __init__(
@@ -125,19 +131,25 @@ class AtomicFile:
         overwrite: bool,
         source: str | None = None,
         scratch: Path | None = None,
+        mark: str = "",
     ) -> None:
         check_destination(destination, overwrite=overwrite, source=source)
         self.destination = Path(destination)
         self._overwrite = overwrite
         with av_errors(destination, "create a temporary file in the folder", OutputError):
-            self.path = _create_in(scratch or self.destination.parent, self.destination)
+            self.path = _create_in(scratch or self.destination.parent, self.destination, mark)
+
+    def rename(self, destination: str) -> None:
+        """Let the file get another name in the same folder, where it replaces nothing."""
+        if Path(destination) != self.destination:
+            self.destination, self._overwrite = Path(destination), False
 
     def commit(self) -> int:
         """Flush the file to the disk and give it its name; returns its size in bytes.
 
         Raises:
-            OutputError: the disk failed, or meanwhile somebody created the destination and it
-                may not be replaced.
+            NameTakenError: meanwhile somebody created the destination and it may not be replaced.
+            OutputError: the disk failed.
         """
         with av_errors(self.destination, "finish the file", OutputError):
             _sync(self.path)
@@ -224,18 +236,23 @@ def _withdraw(destination: Path, claim: os.stat_result) -> None:
         destination.unlink(missing_ok=True)
 
 
-def _exists(destination: str) -> OutputError:
-    return OutputError(
+def _exists(destination: str) -> NameTakenError:
+    return NameTakenError(
         "the file already exists",
         where=destination,
         remedy="Choose another name, or allow overwriting (-y, overwrite=True).",
     )
 
 
-def _create_in(folder: Path, destination: Path) -> Path:
-    # Not tempfile's: those are private to the user, the result is to be like any new file.
+def temporary_path(folder: Path, destination: Path, mark: str) -> Path:
+    """The temporary file for ``destination`` in ``folder`` that has this mark."""
     begin, end = _around_mark(folder, destination)
-    path = folder / f"{begin}{secrets.token_hex(_MARK // 2)}{end}"
+    return folder / f"{begin}{mark}{end}"
+
+
+def _create_in(folder: Path, destination: Path, mark: str) -> Path:
+    # Not tempfile's: those are private to the user, the result is to be like any new file.
+    path = temporary_path(folder, destination, mark or secrets.token_hex(_MARK // 2))
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     return path
 

@@ -7,7 +7,9 @@ from typing import Any
 
 from av.stream import Disposition, Stream
 
+from vsr.media.containers import CONTAINERS
 from vsr.plan.side_data import cut_timecode
+from vsr.plan.tags.languages import language_for
 from vsr.types import Plan, StreamInfo
 
 __all__ = ["chapters", "describe_stream", "file_metadata"]
@@ -23,29 +25,8 @@ _SAMPLE_TAGS = (
     "VENDOR_ID",
     "ALPHA_MODE",
 )
-# QuickTime numbers languages; these are known to FFmpeg's table by another code of ISO 639-2.
-_QUICKTIME_LANGUAGES = {
-    "deu": "ger",
-    "nld": "dut",
-    "swe": "sve",
-    "ell": "gre",
-    "isl": "ice",
-    "zho": "chi",
-    "gle": "iri",
-    "sqi": "alb",
-    "mkd": "mac",
-    "hye": "arm",
-    "kat": "geo",
-    "bod": "tib",
-    "mya": "bur",
-    "msa": "may",
-    "cym": "wel",
-    "eus": "baq",
-    "fre": "fra",
-    "rum": "ron",
-    "cze": "ces",
-    "slo": "slk",
-}
+# What names languages, by muxer.
+_LANGUAGES = {row.muxer: row.languages for row in CONTAINERS.values()}
 
 
 def describe_stream(stream: Stream, source: StreamInfo, *, same_samples: bool = True) -> None:
@@ -64,8 +45,10 @@ def describe_stream(stream: Stream, source: StreamInfo, *, same_samples: bool = 
         stale = key.upper().startswith(_SAMPLE_TAGS)
         if stale and (not same_samples or key.upper() in _FILE_TAGS):
             del tags[key]
-    if stream.container.format.name == "mov" and "language" in tags:
-        tags["language"] = _QUICKTIME_LANGUAGES.get(tags["language"], tags["language"])
+        elif key.lower() == "language":
+            language = language_for(tags.pop(key), _LANGUAGES[stream.container.format.name])
+            if language.code is not None:
+                tags["language"] = language.code
     stream.metadata.update(tags)
     flags = Disposition(0)
     for name in source.dispositions:

@@ -120,6 +120,7 @@ class Writer:
         plan: the plan.
         scratch: folder of the temporary file, on the same disk as the result; by default the
             result's own.
+        mark: for its name, as :class:`vsr.media.write.atomic.AtomicFile` takes it.
 
     Raises (on entry):
         OutputError: the destination cannot be written, or the container refuses a stream.
@@ -127,9 +128,9 @@ class Writer:
         InputError: the source cannot be opened again for its stream parameters.
     """
 
-    def __init__(self, plan: Plan, scratch: Path | None = None) -> None:
+    def __init__(self, plan: Plan, scratch: Path | None = None, mark: str = "") -> None:
         self._plan = plan
-        self._scratch = scratch
+        self._scratch, self._mark = scratch, mark
         self._container = CONTAINERS[plan.container]
         self._lanes: dict[int, Lane] = {}
         self._warnings: list[str] = []
@@ -146,6 +147,7 @@ class Writer:
             overwrite=plan.overwrite,
             source=plan.source,
             scratch=self._scratch,
+            mark=self._mark,
         )
         try:
             self._source = open_source(plan.source)
@@ -208,15 +210,16 @@ class Writer:
             for ready in lane.take(packet.packet):
                 self._mux(ready)
 
-    def finish(self, before_commit: Callable[[Path], None] = lambda _: None) -> WriteResult:
+    def finish(self, before_commit: Callable[[Path], str | None] = lambda _: None) -> WriteResult:
         """Write what is left, verify the file, and give it its name.
 
         Args:
             before_commit: called with the temporary file when it is complete and verified; what
-                it raises keeps the file from getting its name.
+                it raises keeps the file from getting its name, and what it returns is another
+                name for it, in the same folder.
 
         Raises:
-            OutputError: the file cannot be written, or its name was taken meanwhile.
+            NameTakenError: its name was taken meanwhile. OutputError: the file cannot be written.
             EncodeError: the encoder failed.
             VerifyError: what was written is not what it must be; it is removed.
         """
@@ -252,7 +255,7 @@ class Writer:
                 video.time_base,
                 lanes,
             )
-        before_commit(file.path)
+        file.rename(before_commit(file.path) or plan.destination)
         size = file.commit()
         for lane in lanes:
             self._warnings.extend(lane.warnings())

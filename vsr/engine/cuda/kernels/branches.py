@@ -7,7 +7,7 @@ import triton.language as tl
 from torch import Tensor
 
 from vsr.engine.cuda.kernels.gates import gated
-from vsr.engine.cuda.kernels.grid import LAUNCH, TILE
+from vsr.engine.cuda.kernels.grid import LAUNCH, TILE, places
 from vsr.engine.cuda.kernels.narrow import (
     Narrow,
     narrow_map,
@@ -79,8 +79,7 @@ def _fuse_kernel(
     first = tl.program_id(0) * each
     for tile in range(first, tl.minimum(first + each, tiles)):
         pixel, valid, at, there = tile_pixels(tile, pixels, TILE)
-        # 48 channels of 45 megapixels are more than 32 bits count.
-        to = pixel.to(tl.int64)[:, None] * 48 + column[None, :]
+        to = places(pixel, column, 48)
         one = gated(tl.load(t_a + at, mask=there, other=0.0), gates_a, frame, column)
         one += skip_a * tl.load(a2 + at, mask=there, other=0.0).to(tl.float32)
         one = one.to(z.dtype.element_ty)

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from vsr.engine.cuda.kernels.grid import LAUNCH, MAP, Share, share
+from vsr.engine.cuda.kernels.grid import LAUNCH, MAP, Share, places, share
 from vsr.engine.cuda.kernels.moments import joined, new_parts, save_part, tile_moments
 
 __all__ = ["Taps", "add", "split", "with_moments"]
@@ -73,18 +73,15 @@ def _conv_kernel(
             z = line + (tap % 3 - 1)
             inside = (y >= 0) & (y < height) & (z >= 0) & (z < width)
             there = inside[:, None] & (channel < CHANNELS)[None, :]
-            begin = y * width + z
-            if CHANNELS > 24:  # 48 channels of 45 megapixels are more than 32 bits count
-                begin = begin.to(tl.int64)
-            begin *= CHANNELS
-            part = tl.load(x + begin[:, None] + channel[None, :], mask=there, other=0.0)
+            begin = places(y * width + z, channel, CHANNELS)
+            part = tl.load(x + begin, mask=there, other=0.0)
             at = (tap * CHUNKS * 16 + channel[:, None]) * COLUMNS + column[None, :]
             value += tl.dot(part, tl.load(weights + at), input_precision="ieee")
             if SPLIT:
                 chosen += tl.dot(part, tl.load(weights + at + 32), input_precision="ieee")
         valid = (row < height) & (line < width)
         there = valid[:, None] & (column < 24)[None, :]
-        at = (row * width + line)[:, None] * 24 + column[None, :]
+        at = places(row * width + line, column, 24)
         if ADD:
             value += tl.load(other + at, mask=there, other=0.0).to(tl.float32)
         rounded = value.to(result.dtype.element_ty)

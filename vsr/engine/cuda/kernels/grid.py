@@ -1,10 +1,13 @@
-"""How a frame's tiles are shared among programs, and how a launch is set up."""
+"""How a frame's tiles are shared among programs, where they lie, and how a launch is set up."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["FLAT", "LAUNCH", "MAP", "SMALL", "TILE", "Share", "share"]
+import triton
+import triton.language as tl
+
+__all__ = ["FLAT", "LAUNCH", "MAP", "SMALL", "TILE", "Share", "places", "share"]
 
 #: Pixels of a tile: two blocks of the 64 rows that a Hopper tensor core multiplies at a time.
 TILE = 128
@@ -34,6 +37,15 @@ class Share:
     tiles: int
     each: int
     programs: int
+
+
+@triton.jit
+def places(pixel, channel, CHANNELS: tl.constexpr):
+    """Where ``(C,)`` channels of ``(P,)`` pixels lie in a frame's map: ``(P, C)`` int64.
+
+    24 channels of 90 megapixels are more than 32 bits count.
+    """
+    return pixel.to(tl.int64)[:, None] * CHANNELS + channel[None, :]
 
 
 def share(tiles: int) -> Share:

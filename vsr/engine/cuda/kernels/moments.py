@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from vsr.engine.cuda.kernels.grid import FLAT, LAUNCH, SMALL, TILE, Share, share
+from vsr.engine.cuda.kernels.grid import FLAT, LAUNCH, SMALL, TILE, Share, places, share
 
 __all__ = [
     "frame_moments",
@@ -106,7 +106,7 @@ def _moments_kernel(
         pixel = tile * TILE + tl.arange(0, TILE)
         valid = pixel < pixels
         there = valid[:, None] & (column < CHANNELS)[None, :]
-        at = pixel[:, None] * CHANNELS + column[None, :]
+        at = places(pixel, column, CHANNELS)
         values = tl.load(x + at, mask=there, other=0.0).to(tl.float32)
         n, m, s = tile_moments(values, valid)
         count, mean, squares = joined(count, mean, squares, n, m, s)

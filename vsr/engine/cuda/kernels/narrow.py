@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from vsr.engine.cuda.kernels.grid import TILE, Share, share
+from vsr.engine.cuda.kernels.grid import TILE, Share, places, share
 
 __all__ = [
     "Narrow",
@@ -50,7 +50,7 @@ def tile_pixels(tile, pixels, TILE: tl.constexpr):
     pixel = tile * TILE + tl.arange(0, TILE)
     valid = pixel < pixels
     column = tl.arange(0, 32)
-    at = pixel[:, None] * 24 + column[None, :]
+    at = places(pixel, column, 24)
     return pixel, valid, at, valid[:, None] & (column < 24)[None, :]
 
 
@@ -78,7 +78,7 @@ def reduced(h, dtype: tl.constexpr, reduce, reduce_bias, E: tl.constexpr, R: tl.
 def save_narrow(narrow, values, pixel, valid, R: tl.constexpr, NARROW: tl.constexpr):
     """Store a tile's first ``NARROW`` columns."""
     channel = tl.arange(0, R)
-    to = narrow + pixel[:, None] * NARROW + channel[None, :]
+    to = narrow + places(pixel, channel, NARROW)
     there = valid[:, None] & (channel < NARROW)[None, :]
     tl.store(to, values.to(narrow.dtype.element_ty), mask=there)
 

@@ -97,7 +97,7 @@ class DaliReader:
         return None
 
     def __enter__(self) -> Self:
-        self._times, self._time_base = shown_times(self._request.path, self._request.video.index)
+        self._times, self._time_base = shown_times(self._request.path, self._request.video)
         return self
 
     def __exit__(

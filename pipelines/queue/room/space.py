@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from pipelines.segments.cut import why_whole
+from pipelines.segments.ledger import ledger_folder
 from pipelines.upscale import expected_frames
 from vsr.media.codecs import CODECS
 from vsr.types import Plan
@@ -21,12 +22,21 @@ _PER_SAMPLE_BYTE = {"ffv1": 0.7, "prores": 0.25}
 def space_needed(plan: Plan) -> int:
     """Bytes a run may take: an upper estimate.
 
-    A job in segments has its pictures on the disk twice while they are joined.
+    A job in segments has its pictures on the disk twice while they are joined. What an earlier run
+    has finished is on the disk already: it is gone on with, or removed first.
 
     A lossy codec spends no more bits on a sample of the result than the source has for one of its
     own, hence the square of the scale; codecs without a rate are reckoned by samples.
     """
-    return _result(plan) * (1 if why_whole(plan) else 2)
+    return max(_result(plan) * (1 if why_whole(plan) else 2) - _kept(plan), 0)
+
+
+def _kept(plan: Plan) -> int:
+    """Bytes that finished segments of an earlier run take."""
+    folder = ledger_folder(plan.destination)
+    if not folder.is_dir():
+        return 0
+    return sum(path.lstat().st_size for path in folder.iterdir())
 
 
 def _result(plan: Plan) -> int:

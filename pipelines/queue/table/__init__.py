@@ -1,0 +1,1 @@
+"""How jobs are kept in SQLite: the table, and what a row of it means."""
