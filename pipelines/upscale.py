@@ -68,7 +68,8 @@ def upscale(
 
     Args:
         source: any file FFmpeg reads.
-        destination: its ending chooses the container; by default beside the source.
+        destination: its ending chooses the container; by default beside the source, for a URL in
+            the current folder.
         scale: 2, 3 or 4; the preset's (2) by default.
         on_event: called with progress and warnings.
         devices: workers, such as ``cuda:0,cuda:1`` or ``cpu:2x1``; each is a process, so that

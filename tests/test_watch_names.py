@@ -85,7 +85,8 @@ def test_a_file_that_came_after_a_cut_off_is_somebody_elses(folder: Path) -> Non
     make_clip(other, frames=3, width=64, height=32)
     before = other.read_bytes()
     for count in (2, 4):
-        make_clip(source, frames=count, width=32, height=16)  # the second time, it has changed
+        if count != 2:  # it has changed
+            make_clip(source, frames=count, width=32, height=16)
         job = run(folder)
         assert (job.state, Path(job.destination).name) == ("done", "a (2).mkv")
         assert frames(folder / "out" / "a (2).mkv") == count
