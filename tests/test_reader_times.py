@@ -1,4 +1,4 @@
-"""Timestamps that packets do not tell: in AVI and what was written like it, and in program streams."""
+"""Timestamps that packets do not tell: in AVI, in what was written like it, in program streams."""
 
 from __future__ import annotations
 
@@ -128,6 +128,26 @@ def test_rising_timestamps_are_believed_where_frames_keep_their_order(
     assert video.timing == "presentation"
     times = [Fraction(pts * video.time_base) for pts in Result(request(clip.path)).pts]
     assert times == list(clip.times)
+
+
+@pytest.mark.parametrize("between", ["0", "2"])
+def test_frames_before_the_first_timestamp_are_counted_back_from_it(
+    tmp_path: Path, between: str
+) -> None:
+    # FFmpeg takes times below zero in Matroska for none.
+    clip = make_clip(
+        tmp_path / "a.mkv",
+        frames=FRAMES,
+        pts=range(-13, FRAMES - 13),
+        options={**REORDERED, "bf": between},
+        mux_options={"avoid_negative_ts": "disabled"},
+    )
+    video = probe(clip.path).videos[0]
+    found = Result(request(clip.path))
+    assert [pts * video.time_base for pts in found.pts] == list(clip.times)
+    assert (found.stats.invented_pts, found.stats.moved_pts) == (13, 0)
+    assert video.start == found.pts[0]
+    assert shown_times(str(clip.path), video)[0] == tuple(found.pts)
 
 
 def test_frames_without_a_time_are_spaced_by_the_rate_and_not_by_a_gap() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from independent import decode_frames
+from synth import make_clip
 
 from pipelines.segments import cut as cutting
 from pipelines.upscale import plan_upscale, run_upscale
@@ -30,6 +31,21 @@ def test_segments_of_awkward_files(
     source = reference / "nasty" / name
     if not source.is_file():
         pytest.skip(f"{name} is not among the reference material")
+    compare(source, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("ending", ["asf", "mpg"])
+def test_segments_where_packets_do_not_tell_when_frames_are_shown(
+    ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"g": "6", "bf": "3", "b_strategy": "0", "preset": "medium", "crf": "40"}
+    clip = make_clip(tmp_path / f"a.{ending}", frames=24, options=options)
+    assert plan_upscale(str(clip.path), scale=2).video.timing != "presentation"
+    compare(clip.path, tmp_path, monkeypatch)
+
+
+def compare(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do it both ways."""
     monkeypatch.setattr(cutting, "segment_length", lambda _: 5)
     results, reports = [], []
     for resume in (True, False):

@@ -216,11 +216,13 @@ class _Prober:
             timing = "decoding"
         elif sample.is_sparse(interlaced=interlaced):
             timing = "sparse"
+        rate = None if is_cover else _rate(stream, pts, sample.untimed, self.reached_end)
         if timing == "decoding" and first is not None and first.dts is not None:
             common["start"] = first.dts
+        elif sample.leading and rate:
+            common["start"] = sample.start(1 / (rate * common["time_base"]))
         elif pts:
             common["start"] = pts[0]
-        rate = None if is_cover else _rate(stream, pts, sample.untimed, self.reached_end)
         exact = (
             self.reached_end
             and has_packet_pts(self.container)

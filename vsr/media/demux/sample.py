@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import pairwise
+from typing import cast
 
 import av
 
@@ -13,7 +15,8 @@ from vsr.media.read.timestamps import frame_pts
 __all__ = ["Sample"]
 
 _KEPT = 8  # frames
-# Decoded to see whether timestamps that rise from packet to packet can be those of frames.
+# Decoded to see whether timestamps that rise from packet to packet can be those of frames, and to
+# find the first one that has any.
 _LOOKED_AT = 32
 
 
@@ -58,7 +61,8 @@ class Sample:
     def wants_frames(self) -> bool:
         """Whether to decode further ones."""
         seen = len(self._shown)
-        return seen < _KEPT or (self.reorders and self._rising and seen < _LOOKED_AT)
+        doubtful = (self.reorders and self._rising) or self.leading == seen
+        return seen < _KEPT or (doubtful and seen < _LOOKED_AT)
 
     def take(self, frames: Iterable[av.VideoFrame]) -> None:
         """The next decoded frames."""
@@ -66,6 +70,18 @@ class Sample:
             self._shown.append(frame.pts if frame.pts is not None else frame.dts)
             if len(self.frames) < _KEPT:
                 self.frames.append(frame)
+
+    @property
+    def leading(self) -> int:
+        """Frames before the first one that has a timestamp."""
+        first = (at for at, time in enumerate(self._shown) if time is not None)
+        return next(first, len(self._shown))
+
+    def start(self, step: Fraction) -> int | None:
+        """When the first frame is shown, at ``step`` ticks a frame; ``None``: no frame tells."""
+        if self.leading == len(self._shown):
+            return None
+        return cast(int, self._shown[self.leading]) - round(self.leading * step)
 
     @property
     def out_of_order(self) -> bool:
@@ -77,10 +93,8 @@ class Sample:
         return self._rising and any(b < a for a, b in pairwise(times))
 
     def is_sparse(self, *, interlaced: bool) -> bool:
-        """Whether frames have no timestamp.
+        """Whether some frames have no timestamp, or none has.
 
-        The two fields of an ``interlaced`` picture may be two packets, one of them without; and
-        recordings may begin in the middle of a frame.
+        The two fields of an ``interlaced`` picture may be two packets, one of them without.
         """
-        first = next((at for at, time in enumerate(self._shown) if time is not None), 0)
-        return None in self._shown[first:] or (self.untimed > 0 and not interlaced)
+        return None in self._shown or (self.untimed > 0 and not interlaced)

@@ -69,7 +69,7 @@ class ReadStats:
         concealed_frames: frames given although the decoder flagged them as damaged.
         run_in_damage: frames between where the reader sought to and the part's first one that are
             damaged or missing: the part's may be predicted from them.
-        invented_pts: frames without a timestamp, which got the previous frame's plus its step.
+        invented_pts: frames without a timestamp, which were spaced evenly.
         moved_pts: frames whose timestamp was not after the previous one's, moved to one tick
             after it.
         largest_move: ticks by which one of them was moved at most.

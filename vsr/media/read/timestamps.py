@@ -45,9 +45,11 @@ class Stamps:
     """Gives each of a stream's frames, in the order in which they are shown, its timestamp.
 
     That is the frame's own. One that has none is that many nominal steps of the stream after the
-    last one that has one (where the rate varies: steps between the last two that have one); one
-    that is not after its predecessor moves to one tick after it. Timestamps are therefore strictly
-    increasing, and both are counted.
+    last one that has one (where the rate varies: steps between the last two that have one), or
+    after the stream's start; one that is not after its predecessor moves to one tick after it.
+    Timestamps are therefore strictly increasing, and both are counted. Nothing is held back until
+    the next one that is told: with a wrong frame rate, frames before that are shown too early, or
+    those behind it are moved until times have caught up.
 
     Args:
         video: the stream.
@@ -67,15 +69,15 @@ class Stamps:
             self._exact = 1 / (video.average_rate * video.time_base)
         self.previous: int | None = None
         self.step = nominal or 1
-        self._told: int | None = None  # the last that a frame had
-        self._since = 0  # frames without one since then
+        self._from = video.start or 0  # the last that a frame had
+        self._since = 0  # frames since then
 
     def of(self, pts: int | None) -> int:
         """The timestamp, in ticks, of the next frame, whose own is ``pts``."""
         before = self.previous
         if pts is None:
             self._stats.invented_pts += 1
-            pts = (self._told or 0) + round(self._since * (self._exact or self.step))
+            pts = self._from + round(self._since * (self._exact or self.step))
             if before is not None and pts <= before:
                 pts = before + 1
             self._since += 1
@@ -87,9 +89,9 @@ class Stamps:
             pts = before + 1
         elif before is not None:
             self._note_gap(pts - before)
-            if before == self._told:
+            if before == self._from:
                 self.step = pts - before
-        self.previous = self._told = pts
+        self.previous = self._from = pts
         self._since = 1
         return pts
 
