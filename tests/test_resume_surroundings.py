@@ -14,7 +14,7 @@ from independent import decode_frames
 from segment_jobs import Stop, plan_for, stop_at
 from synth import make_clip
 
-import pipelines.segments.job
+import pipelines.segments.kept
 from pipelines.events import Event, Progress
 from pipelines.segments.ledger import ledger_folder
 from pipelines.segments.worker import segment_path
@@ -95,14 +95,14 @@ def test_a_source_that_changes_while_it_is_looked_through(
 ) -> None:
     source, _ = _clips(tmp_path)
     out = tmp_path / "out.mkv"
-    look = pipelines.segments.job.cut_job
+    look = pipelines.segments.kept.cut_job
 
     def looked(plan: Plan) -> Any:
         cut = look(plan)
         _append(source)
         return cut
 
-    monkeypatch.setattr(pipelines.segments.job, "cut_job", looked)
+    monkeypatch.setattr(pipelines.segments.kept, "cut_job", looked)
     with pytest.raises(InputError, match="was changed"):
         run_upscale(plan_for(source, out))
     assert not out.exists()
@@ -113,14 +113,14 @@ def test_a_second_run_while_the_first_still_looks_through_the_source(
 ) -> None:
     source, _ = _clips(tmp_path)
     out = tmp_path / "out.mkv"
-    look = pipelines.segments.job.cut_job
+    look = pipelines.segments.kept.cut_job
 
     def looked(plan: Plan) -> Any:
         with pytest.raises(OutputError, match="another vsr is at work"):
             run_upscale(plan)
         return look(plan)
 
-    monkeypatch.setattr(pipelines.segments.job, "cut_job", looked)
+    monkeypatch.setattr(pipelines.segments.kept, "cut_job", looked)
     assert run_upscale(plan_for(source, out)).frames_out == 30
     assert not ledger_folder(str(out)).exists()
 
@@ -134,7 +134,7 @@ def test_a_source_that_cannot_be_looked_through_leaves_no_folder(
     def broken(_plan: Plan) -> Any:
         raise InputError("it cannot be read", where=str(source))
 
-    monkeypatch.setattr(pipelines.segments.job, "cut_job", broken)
+    monkeypatch.setattr(pipelines.segments.kept, "cut_job", broken)
     with pytest.raises(InputError, match="cannot be read"):
         run_upscale(plan_for(source, out))
     assert not ledger_folder(str(out)).exists()

@@ -47,6 +47,7 @@ __all__ = ["FdiwnInference"]
 #: Deviation, relative to the mean, of what float16 rounds off; and its smallest normal number.
 _ROUNDING = 2.0**-12
 _SMALLEST = 2.0**-14
+_LARGEST = torch.finfo(torch.float16).max
 #: A scalar below this adds nothing to float32 features, and its square is nearly none.
 _OFF = 1e-12
 
@@ -88,6 +89,8 @@ class _Gate(nn.Module):
             # its own rounding of the features, are nothing that it could have carried.
             variance = torch.maximum(variance, (mean * _ROUNDING) ** 2).clamp_min(_SMALLEST**2)
         a = self.slope * torch.rsqrt(variance)
+        if t.dtype == torch.float16:  # steep gates are beyond it even so
+            a = a.clamp(-_LARGEST, _LARGEST)
         b = self.offset + (self.by_mean - a) * mean
         return torch.addcmul(b.to(t.dtype), a.to(t.dtype), t).sigmoid_().mul_(t)
 
