@@ -47,7 +47,8 @@ __all__ = ["FdiwnInference"]
 #: Deviation, relative to the mean, of what float16 rounds off; and its smallest normal number.
 _ROUNDING = 2.0**-12
 _SMALLEST = 2.0**-14
-_LARGEST = torch.finfo(torch.float16).max
+#: The inverse of its largest number.
+_LEAST = 1 / torch.finfo(torch.float16).max
 #: A scalar below this adds nothing to float32 features, and its square is nearly none.
 _OFF = 1e-12
 
@@ -88,9 +89,9 @@ class _Gate(nn.Module):
             # With a small k a flat picture's a and b are beyond float16. Deviations below these,
             # its own rounding of the features, are nothing that it could have carried.
             variance = torch.maximum(variance, (mean * _ROUNDING) ** 2).clamp_min(_SMALLEST**2)
+            # Of steep gates a is beyond it even so.
+            variance = torch.maximum(variance, (self.slope * _LEAST) ** 2)
         a = self.slope * torch.rsqrt(variance)
-        if t.dtype == torch.float16:  # steep gates are beyond it even so
-            a = a.clamp(-_LARGEST, _LARGEST)
         b = self.offset + (self.by_mean - a) * mean
         return torch.addcmul(b.to(t.dtype), a.to(t.dtype), t).sigmoid_().mul_(t)
 
