@@ -19,7 +19,7 @@ from av.video.codeccontext import VideoCodecContext
 from vsr.errors import InputError
 from vsr.media.av_errors import map_av_error
 from vsr.media.demux.depth import demuxed
-from vsr.media.demux.sample import Sample
+from vsr.media.demux.sample import ColorTags, Sample
 from vsr.media.read.repack import native_range, repack_for
 from vsr.media.read.timestamps import DEEPEST_REORDER, has_packet_pts
 from vsr.media.side_data import has_dolby_colors, side_data
@@ -89,7 +89,7 @@ class _Prober:
             for s in self.container.streams.video
             if not s.disposition & Disposition.attached_pic and s.codec_context is not None
         ]
-        samples = {v.index: Sample(reorders=v.codec_context.has_b_frames) for v in videos}
+        samples = {v.index: Sample.of(v) for v in videos}
         self._sample(videos, samples)
         streams = tuple(self._stream(s, samples.get(s.index)) for s in self.container.streams)
         duration = self.container.duration
@@ -186,7 +186,7 @@ class _Prober:
         if context is None:
             self.warnings.append(f"Stream {stream.index} is video that no decoder here knows.")
             return StreamInfo(**common)
-        return self._video(stream, common, sample or Sample(reorders=False))
+        return self._video(stream, common, sample or Sample.of(stream))
 
     def _video(self, stream: av.VideoStream, common: dict[str, Any], sample: Sample) -> StreamInfo:
         is_cover = bool(stream.disposition & Disposition.attached_pic)
@@ -240,7 +240,7 @@ class _Prober:
             height=first.height if first is not None else context.height,
             native_format=native,
             format=fmt,
-            color=_color(stream, first, native, fmt, common["codec"]),
+            color=_color(stream, first, sample.tags, native, fmt, common["codec"]),
             sar=stream.sample_aspect_ratio or Fraction(1),
             average_rate=rate,
             display_matrix=_display_matrix(sample.frames),
@@ -324,10 +324,15 @@ def _rate(stream: av.VideoStream, pts: Sequence[int], untimed: int, whole: bool)
 
 
 def _color(
-    stream: av.VideoStream, frame: av.VideoFrame | None, native: str, fmt: PixelFormat, codec: str
+    stream: av.VideoStream,
+    frame: av.VideoFrame | None,
+    tags: ColorTags,
+    native: str,
+    fmt: PixelFormat,
+    codec: str,
 ) -> Color:
     """The tags of the first frame, or the container's where the frame has none."""
-    sources: list[Any] = [s for s in (frame, stream.codec_context) if s is not None]
+    sources: list[Any] = [s for s in (frame, tags) if s is not None]
     matrix = _tag(Matrix, (s.colorspace for s in sources))
     if fmt.family != "rgb" and matrix is Matrix.RGB:
         # FFmpeg tags grey pictures from RGB codecs (PNG) so; YCbCr and grey samples cannot be RGB.

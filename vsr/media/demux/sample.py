@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
-from typing import cast
+from typing import NamedTuple, Self, cast
 
 import av
 
@@ -20,12 +20,22 @@ _KEPT = 8  # frames
 _LOOKED_AT = 32
 
 
+class ColorTags(NamedTuple):
+    """The container's tags of colour, by FFmpeg's names and numbers."""
+
+    colorspace: int
+    color_primaries: int
+    color_trc: int
+    color_range: int
+
+
 @dataclass
 class Sample:
     """What was seen of one video stream.
 
     Attributes:
         reorders: its decoder may give frames in another order than packets.
+        tags: the container's; the decoder overwrites them with those of the frame at hand.
         pts: timestamps of the packets that frames come out of.
         packets: so many in all.
         untimed: those without a timestamp, between packets that have one.
@@ -34,6 +44,7 @@ class Sample:
     """
 
     reorders: bool
+    tags: ColorTags
     pts: list[int] = field(default_factory=list)
     packets: int = 0
     untimed: int = 0
@@ -43,6 +54,13 @@ class Sample:
     _dts: int | None = None  # the last packet's
     _rising: bool = True  # both timestamps of all packets so far
     _shown: list[int | None] = field(default_factory=list)  # timestamps of all decoded frames
+
+    @classmethod
+    def of(cls, stream: av.VideoStream) -> Self:
+        """Of a stream of which nothing has been decoded."""
+        context = stream.codec_context
+        tags = (getattr(context, name) for name in ColorTags._fields)
+        return cls(context.has_b_frames, ColorTags(*tags))
 
     def note(self, packet: av.Packet[av.VideoStream]) -> None:
         """Count a packet, and keep its timestamp."""
