@@ -60,7 +60,7 @@ def tools_to_install() -> list[str]:
 
 def build_in_place(root: Path) -> str:
     """Build the libraries of the checkout ``root`` into it; the reason if there are none then."""
-    record = _native_build(root)
+    record = _module(root, "native_build")
     targets = {component: root / folder for component, folder in _FOLDERS.items()}
     for target in targets.values():
         for old in target.glob("libvsr_*.so"):
@@ -81,7 +81,7 @@ def _build(sources: Path, targets: dict[str, Path]) -> str:
     with tempfile.TemporaryDirectory() as folder:
         for arguments in (
             ["-S", str(sources), "-B", folder, *generator],
-            ["--build", folder, "--parallel", str(_jobs())],
+            ["--build", folder, "--parallel", str(_jobs(sources.parent))],
             *(
                 ["--install", folder, "--component", component, "--prefix", str(target)]
                 for component, target in targets.items()
@@ -94,16 +94,15 @@ def _build(sources: Path, targets: dict[str, Path]) -> str:
     return ""
 
 
-def _jobs() -> int:
+def _jobs(root: Path) -> int:
     """How many files to compile at a time; CMake's own default may be all of them.
 
-    As many as there are cores and half gigabytes of memory, or what the environment says.
+    As many as there are cores for it and half gigabytes of memory, or what the environment says.
     """
     told = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL", "")
     if told.isdecimal() and int(told) > 0:
         return int(told)
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    cores: int = _module(root, "cores").usable_cores()
     try:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # the system does not tell
@@ -111,9 +110,9 @@ def _jobs() -> int:
     return max(1, min(cores, memory // _ROOM_TO_COMPILE))
 
 
-def _native_build(root: Path) -> ModuleType:
+def _module(root: Path, name: str) -> ModuleType:
     """The package's module of that name, without the package."""
-    spec = importlib.util.spec_from_file_location("native_build", root / "vsr" / "native_build.py")
+    spec = importlib.util.spec_from_file_location(name, root / "vsr" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -12,6 +12,7 @@ import sysconfig
 import venv
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -108,13 +109,14 @@ def test_no_more_files_are_compiled_at_a_time_than_there_is_room_for(
 ) -> None:
     build, gigabyte = _hook(), 1 << 30
     monkeypatch.delenv("CMAKE_BUILD_PARALLEL_LEVEL", raising=False)
-    monkeypatch.setattr(build.os, "sched_getaffinity", lambda _: set(range(32)), raising=False)
+    cores = SimpleNamespace(usable_cores=lambda: 32)
+    monkeypatch.setattr(build, "_module", lambda _root, _name: cores)
     for memory, jobs in ((64 * gigabyte, 32), (4 * gigabyte, 8), (gigabyte // 4, 1)):
         told = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": memory // 4096}
         monkeypatch.setattr(build.os, "sysconf", told.__getitem__, raising=False)
-        assert build._jobs() == jobs
+        assert build._jobs(ROOT) == jobs
     monkeypatch.setenv("CMAKE_BUILD_PARALLEL_LEVEL", "3")
-    assert build._jobs() == 3
+    assert build._jobs(ROOT) == 3
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""How many cores this process may use."""
+"""How many cores this process may use.
+
+Imports nothing of the package: ``hatch_build.py`` uses it before there is one.
+"""
 
 from __future__ import annotations
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from vsr.plan.notes import Notes
 from vsr.plan.sound import arrange, unplaced
 from vsr.plan.tags.lost import lost_tags
@@ -68,8 +66,9 @@ def plan_streams(
             actions.append(_action(stream, info, container, notes, hint))
     taken = [a.stream for a in actions if a.action in ("copy", "convert") and not a.stream.is_cover]
     described = sorted([video, *taken], key=lambda s: s.index)
-    _lose_dispositions(described, container, notes, mkv)
-    _lose_tags(described, container, notes, mkv)
+    for stream in described:
+        _lose_dispositions(stream, container, notes, mkv)
+        _lose_tags(stream, container, notes, mkv)
     return tuple(actions)
 
 
@@ -82,33 +81,26 @@ def title(stream: StreamInfo) -> str:
 
 
 def _lose_dispositions(
-    streams: Sequence[StreamInfo],
-    container: ContainerSpec,
-    notes: Notes,
-    mkv: ContainerSpec | None,
+    stream: StreamInfo, container: ContainerSpec, notes: Notes, mkv: ContainerSpec | None
 ) -> None:
-    """Name what the container cannot say of the streams it gets."""
-    for stream in streams:
-        lost = _lost_dispositions(stream, container)
-        if lost:
-            helps = mkv is None or not set(lost) & set(_lost_dispositions(stream, mkv))
-            hint = _HINT if helps and container.name != "mkv" else ""
-            sentence = f"{title(stream)}: .{container.name} cannot mark it as {', '.join(lost)}."
-            notes.lose(f"{sentence} {hint}".rstrip())
+    """Name what the container cannot mark the stream as."""
+    if lost := _lost_dispositions(stream, container):
+        helps = mkv is None or not set(lost) & set(_lost_dispositions(stream, mkv))
+        what = f".{container.name} cannot mark it as {', '.join(lost)}."
+        notes.lose(f"{title(stream)}: {what}{_hint(container, helps)}")
 
 
 def _lose_tags(
-    streams: Sequence[StreamInfo],
-    container: ContainerSpec,
-    notes: Notes,
-    mkv: ContainerSpec | None,
+    stream: StreamInfo, container: ContainerSpec, notes: Notes, mkv: ContainerSpec | None
 ) -> None:
-    """Name languages and tags that the container has no place for."""
-    for stream in streams:
-        helps = mkv is None or not any(lost_tags(stream, mkv))
-        hint = _HINT if helps and container.name != "mkv" else ""
-        for lost in lost_tags(stream, container):
-            notes.lose(f"{title(stream)}: {lost}. {hint}".rstrip())
+    """Name the stream's language and tags that the container has no place for."""
+    helps = mkv is None or not any(lost_tags(stream, mkv))
+    for lost in lost_tags(stream, container):
+        notes.lose(f"{title(stream)}: {lost}.{_hint(container, helps)}")
+
+
+def _hint(container: ContainerSpec, helps: bool) -> str:
+    return f" {_HINT}" if helps and container.name != "mkv" else ""
 
 
 def _lost_dispositions(stream: StreamInfo, container: ContainerSpec) -> list[str]:

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 _P = TypeVar("_P", bound="av.Packet[Any]")
 
-__all__ = ["Outliers"]
+__all__ = ["DEEPEST_REORDER", "Outliers"]
 
 # A packet further than this from the one before is looked at together with the one behind.
 _ODD = Fraction(1, 2)
 # Those before and behind belong together if they are no further apart. A frame is never decoded
 # this long before it is shown, unless frames come as slowly as in slide shows.
 _NEAR = Fraction(10)
-# Frames that another may be decoded ahead of: no standard has more.
-_DEEPEST_REORDER = 16
+#: No standard reorders frames further than this.
+DEEPEST_REORDER = 16
 # Of others, such as subtitles, the next packet may be minutes away.
 _STEADY = ("video", "audio")
 
@@ -132,7 +132,7 @@ def _is_odd(lane: _Lane, at: int, packet: av.Packet[Any]) -> bool:
 def _is_near(packet: av.Packet[Any], at: int, pace: int = 0) -> bool:
     """Whether it may be shown so long after it is decoded, at the pace at which packets come."""
     tick: Fraction = packet.time_base
-    limit = max(_NEAR / tick, Fraction(_DEEPEST_REORDER * pace))
+    limit = max(_NEAR / tick, Fraction(DEEPEST_REORDER * pace))
     return packet.pts is None or abs(packet.pts - at) <= limit
 
 

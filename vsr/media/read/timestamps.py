@@ -16,6 +16,7 @@ from vsr.errors import InputError
 from vsr.media.av_errors import av_errors
 from vsr.media.demux.continuity import Continuity
 from vsr.media.demux.insistent import Insistent
+from vsr.media.demux.outliers import DEEPEST_REORDER
 from vsr.media.read.notes import is_gap, nominal_step
 from vsr.media.read.reader import ReadStats
 from vsr.media.source import open_source, video_stream
@@ -31,9 +32,6 @@ __all__ = [
     "shown_times",
     "snap_trim",
 ]
-
-#: No standard reorders frames further than this.
-DEEPEST_REORDER = 16
 
 
 def has_packet_pts(container: InputContainer) -> bool:
