@@ -15,7 +15,7 @@ from independent import decode_frames
 from synth import make_clip
 
 import vsr
-from pipelines.upscale import plan_upscale
+from pipelines.upscale import plan_upscale, upscale
 from vsr.media.demux.continuity import Continuity
 from vsr.media.probe import probe
 from vsr.media.read.part import Part, locate
@@ -178,3 +178,55 @@ def test_sound_from_before_time_zero_is_not_a_day_late(tmp_path: Path) -> None:
     times = [packet.pts for packet in side]
     assert times == [raw[0] - (1 << 33), *raw[1:]]
     assert times == sorted(times)
+
+
+def _later(part: Path, seconds: int) -> Path:
+    """A copy of the recording whose clock stands so much later."""
+    path = part.with_name(f"later{seconds}.ts")
+    with av.open(str(part)) as old, av.open(str(path), "w") as new:
+        streams = [new.add_stream_from_template(s, opaque=True) for s in old.streams]
+        for packet in old.demux():
+            if packet.size and packet.pts is not None:
+                ticks = round(seconds / packet.time_base)
+                packet.pts, packet.dts = packet.pts + ticks, (packet.dts or 0) + ticks
+                packet.stream = streams[packet.stream_index]
+                new.mux(packet)
+    return path
+
+
+def test_a_jump_forward_is_said_and_is_no_matter_of_the_frame_rate(
+    part: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "jump.ts"
+    path.write_bytes(part.read_bytes() + _later(part, 100).read_bytes())
+    video = probe(path).videos[0]
+    assert (video.average_rate, video.variable_rate) == (25, False)
+    assert (video.frames, video.frames_exact) == (2 * FRAMES, True)
+    report = upscale(path, tmp_path / "out.mkv", 2, model="bicubic")
+    # One after the other, 40 frames of 40 ms would take 1.6 s of the hundred.
+    assert report.warnings == (
+        "The timestamps jump at one place; at the file's frame rate about 2460 frames, 98.40 s, "
+        "are missing there.",
+    )
+
+
+def test_what_begins_is_the_first_part_and_not_the_one_of_the_earliest_clock(
+    part: Path, tmp_path: Path
+) -> None:
+    path, later = tmp_path / "back.ts", _later(part, 100)
+    path.write_bytes(later.read_bytes() + part.read_bytes())
+    video, alone = probe(path).videos[0], probe(later).videos[0]
+    assert video.start == alone.start
+    assert (video.average_rate, video.variable_rate) == (25, False)
+    assert (video.frames, video.frames_exact) == (2 * FRAMES, True)
+    out = tmp_path / "out.mkv"
+    upscale(path, out, 2, model="bicubic")
+    with av.open(str(out)) as file:
+        times = [frame.pts for frame in file.decode(video=0)]
+    with av.open(str(out)) as file:
+        sound = [packet.pts for packet in file.demux(audio=0) if packet.size]
+    # Its clock stood at more than ten seconds, so that the result begins at zero.
+    assert (times[0] or 0) < 100
+    # FFmpeg takes the second part's times, a minute and more below, for a day later.
+    assert {b - a for a, b in pairwise(times)} == {40}
+    assert abs((sound[-1] or 0) - (times[-1] or 0)) < 100

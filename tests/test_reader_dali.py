@@ -123,7 +123,7 @@ def test_without_the_package_it_says_how_to_get_it(
 ) -> None:
     wanted = vp9(tmp_path)
     monkeypatch.setattr(dali, "find_spec", lambda _: None)
-    with pytest.raises(BackendError, match=r"pip install fdiwn-vsr\[dali\]"):
+    with pytest.raises(BackendError, match=r"pip install 'fdiwn-vsr\[dali\]"):
         open_reader("dali", wanted)
 
 

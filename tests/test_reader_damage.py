@@ -120,7 +120,7 @@ def test_missing_frames_at_a_constant_rate_are_reported(tmp_path: Path) -> None:
     result = Result(request(clip.path, batch=32))
     assert result.stats.frames == 390
     (warning,) = result.stats.warnings
-    assert "jump at 1 places" in warning
+    assert "jump at one place" in warning
     assert "about 10 frames" in warning
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -115,6 +116,71 @@ def test_times_of_decoding_are_seen_to_be_none_of_showing(tmp_path: Path, ending
     assert part.pts == whole.pts[17:]
     assert all(map(same, part.frames, whole.frames[17:]))
     assert all(near(frame, clip.picture(at)) for at, frame in enumerate(whole.frames))
+
+
+def _packed(path: Path) -> int:
+    """A copy of an AVI as DivX makes it: packets of two pictures and, later, packets of none.
+
+    Returns the number of frames.
+    """
+    options = {"g": "12", "bf": "2", "b_strategy": "0", "qscale": "2"}
+    clip = make_clip(path.with_suffix(".plain.avi"), codec="mpeg4", frames=FRAMES, options=options)
+    start, none = b"\0\0\1\xb6", bytes.fromhex("000001b651f07f")
+    avi = path.with_suffix(".avi")
+    with av.open(str(clip.path)) as old, av.open(str(avi), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0], opaque=True)
+        packed: list[bytes] = []
+        between = 0
+        for packet in old.demux(video=0):
+            data = bytes(packet)
+            # FFmpeg's decoder, as DivX's own, goes by the name of the encoder.
+            head, _, rest = data.partition(start)
+            if not packed:
+                data = head + b"\0\0\1\xb2DivX503b1393p" + start + rest
+            reordered = rest[:1] >= b"\x80"
+            if between and not reordered:
+                packed.append(none)
+            between = between + 1 if reordered else 0
+            if between == 1:
+                packed[-1] += data
+            elif data:
+                packed.append(data)
+        for at, data in enumerate(packed):
+            packet = av.Packet(data)
+            packet.pts = packet.dts = at
+            packet.time_base, packet.stream = Fraction(1, 25), stream
+            packet.is_keyframe = data.partition(start)[2][0] >> 6 == 0
+            new.mux(packet)
+    with av.open(str(avi)) as old, av.open(str(path), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0], opaque=True)
+        for packet in old.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                new.mux(packet)
+    return len(packed)
+
+
+@pytest.mark.parametrize("ending", ["mkv", "mp4"])
+def test_two_pictures_in_a_packet_and_none_in_the_next(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"a.{ending}"
+    frames = _packed(path)
+    with av.open(str(path)) as file:
+        told = [frame.pts for frame in file.decode(video=0)]
+    assert told != sorted(told)
+    info = probe(path).videos[0]
+    assert info.timing == "decoding"
+    found = Result(request(path))
+    steps = {b - a for a, b in pairwise(found.pts)}
+    assert (len(found.pts), len(steps)) == (frames, 1)
+    assert found.stats.moved_pts == found.stats.gaps == 0
+
+
+def test_plain_mpeg4_is_believed(tmp_path: Path) -> None:
+    options = {"g": "12", "bf": "2", "b_strategy": "0"}
+    clip = make_clip(tmp_path / "a.mkv", codec="mpeg4", frames=FRAMES, options=options)
+    assert probe(clip.path).videos[0].timing == "presentation"
+    found = Result(request(clip.path))
+    assert found.pts == [found.pts[0] + 40 * at for at in range(FRAMES)]
 
 
 @pytest.mark.parametrize("pts", [None, [0, 1, 4, 5, 6, 12, 13, 20, 21, 22, 30, 31]])

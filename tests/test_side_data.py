@@ -19,6 +19,7 @@ from independent import ffmpeg
 from media_factory import media, plan_for, video
 from synth import make_clip
 
+from pipelines.extract import extract
 from pipelines.upscale import upscale
 from vsr.errors import StrictError
 from vsr.media.ebml import element
@@ -95,10 +96,14 @@ def test_a_type_without_a_name_has_its_number() -> None:
         Type("no number")
 
 
-def _cropped(path: Path) -> Path:
-    """Three frames of 64x48, of which the container says that 8 rows at each end are not shown."""
+def _cropped(path: Path, codec: str = "libx264", sar: Fraction = Fraction(1)) -> Path:
+    """Three frames of 64x48, of which the container hides 8 rows at the top, 6 at the bottom.
+
+    And 5 columns on the left and 3 on the right.
+    """
     # Only FFmpeg's Matroska reader sets that, so a stream of such a file is the template.
-    picture = element(0xB0, 64) + element(0xBA, 48) + element(0x54BB, 8) + element(0x54AA, 8)
+    picture = element(0xB0, 64) + element(0xBA, 48) + element(0x54BB, 8) + element(0x54AA, 6)
+    picture += element(0x54CC, 5) + element(0x54DD, 3)
     track = (
         element(0xD7, 1) + element(0x73C5, 1) + element(0x83, 1) + element(0x86, "V_MPEG4/ISO/AVC")
     )
@@ -107,9 +112,10 @@ def _cropped(path: Path) -> Path:
     body = element(0x1549A966, element(0x2AD7B1, 1_000_000)) + tracks
     file = io.BytesIO(head + element(0x18538067, body + element(0x1F43B675, element(0xE7, 0))))
     with av.open(file, "r", format="matroska") as template, av.open(str(path), "w") as new:
-        stream = new.add_stream("libx264", rate=25)
+        stream = new.add_stream(codec, rate=25)
         BitStreamFilterContext("null", template.streams.video[0], stream)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = sar
         stream.codec_context.time_base = Fraction(1, 25)
         stream.codec_context.flags |= Flags.frame_duration
         for number in range(3):
@@ -120,19 +126,47 @@ def _cropped(path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["in.mkv", "in.mp4"])
-def test_borders_that_the_container_hides_are_named(name: str, tmp_path: Path) -> None:
-    source, out = _cropped(tmp_path / name), tmp_path / "out.mkv"
+@pytest.mark.parametrize(("name", "result", "codec"), [
+    ("in.mkv", "out.mkv", "h264"),
+    ("in.mkv", "out.mp4", "hevc"),
+    ("in.mp4", "out.mov", "prores"),
+    ("in.mp4", "out.mkv", "ffv1"),
+    ("in.mp4", "out.webm", "vp9"),
+])  # fmt: skip
+def test_players_hide_the_same_borders_of_the_result(
+    name: str, result: str, codec: str, tmp_path: Path
+) -> None:
+    source, out = _cropped(tmp_path / name), tmp_path / result
     shown = ffmpeg("-i", str(source), "-f", "rawvideo", "-pix_fmt", "gray", "-")
-    assert len(shown) == 3 * 64 * (48 - 2 * 8)
-    assert "frame_cropping" in probe(str(source)).videos[0].side_data
-    with pytest.raises(StrictError, match="cropping"):
-        upscale(source, out, 2, model="bicubic", strict=True)
-    (sentence,) = upscale(source, out, 2, model="bicubic").given_up
-    assert "cropping" in sentence
-    result = probe(str(out)).videos[0]
-    assert (result.width, result.height) == (128, 96)
-    assert "frame_cropping" not in result.side_data
+    assert len(shown) == 3 * (64 - 8) * (48 - 14)
+    assert probe(str(source)).videos[0].crop == (8, 6, 5, 3)
+    report = upscale(source, out, 2, model="bicubic", codec=codec, strict=True)
+    assert report.warnings == ()
+    video = probe(str(out)).videos[0]
+    assert (video.width, video.height, video.crop) == (128, 96, (16, 12, 10, 6))
+    shown = ffmpeg("-i", str(out), "-f", "rawvideo", "-pix_fmt", "gray", "-")
+    assert len(shown) == 3 * (128 - 16) * (96 - 28)
+
+
+@pytest.mark.parametrize(("result", "codec"), [("out.mkv", "ffv1"), ("out.webm", "vp9")])
+def test_hidden_borders_and_the_shape_of_pixels_go_together(
+    result: str, codec: str, tmp_path: Path
+) -> None:
+    source, out = _cropped(tmp_path / "in.mp4", sar=Fraction(16, 11)), tmp_path / result
+    report = upscale(source, out, 2, model="bicubic", codec=codec)
+    assert not any("borders" in said for said in report.given_up)
+    video = probe(str(out)).videos[0]
+    assert video.crop == (16, 12, 10, 6)
+    assert float(video.sar) == pytest.approx(16 / 11, rel=1e-4)
+
+
+def test_extracted_frames_keep_their_borders_hidden_in_clips_only(tmp_path: Path) -> None:
+    source = _cropped(tmp_path / "in.mp4")
+    for name in ("clip.mkv", "clip.mp4"):
+        assert not any("orders" in said for said in extract(source, tmp_path / name).given_up)
+        assert probe(str(tmp_path / name)).videos[0].crop == (8, 6, 5, 3)
+    pictures = extract(source, tmp_path / "p_%d.png").given_up
+    assert any("the borders are in the pictures" in said for said in pictures)
 
 
 @pytest.mark.parametrize("name", ["in.mkv", "in.mp4", "in.avi"])
@@ -141,8 +175,7 @@ def test_a_whole_picture_is_not_called_cropped(name: str, tmp_path: Path) -> Non
     codec = "rawvideo" if name.endswith("avi") else "libx264"
     clip = make_clip(tmp_path / name, frames=3, width=66, height=50, codec=codec)
     found = probe(str(clip.path)).videos[0]
-    assert (found.width, found.height) == (66, 50)
-    assert "frame_cropping" not in found.side_data
+    assert (found.width, found.height, found.crop) == (66, 50, (0, 0, 0, 0))
 
 
 def test_by_products_of_coding_are_no_loss(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from plan_factory import read, run, write_plan
 from synth import Subtitle, make_clip
 
+from pipelines.upscale import upscale
 from vsr.types import FrameBatch, Plan, SidePacket, StreamAction
 
 _MS = Fraction(1, 1000)
@@ -263,3 +264,31 @@ def test_texts_of_a_single_letter(target: str, tmp_path: Path) -> None:
     out = tmp_path / ("out.mkv" if target == "subrip" else "out.webm")
     run(_convert(clip.path, out, target))
     assert _read(out) == _expected(lines)
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_text_ends_with_so_many_frames(suffix: str, resume: bool, tmp_path: Path) -> None:
+    lines = (Subtitle(80 * _MS, 200 * _MS, "short"), Subtitle(240 * _MS, 4000 * _MS, "long"))
+    clip = make_clip(tmp_path / "in.mkv", subtitles=lines)
+    out = tmp_path / f"out{suffix}"
+    upscale(clip.path, out, 2, model="bicubic", frames=8, resume=resume)
+    assert _read(out) == [(80, 200, "short"), (240, 320, "long")]
+
+
+def test_a_text_goes_with_the_last_frame_that_decodes(tmp_path: Path) -> None:
+    # Where fewer frames decode than packets promise, the part goes on behind the expected end.
+    lines = (Subtitle(40 * _MS, 900 * _MS, "first"), Subtitle(360 * _MS, 700 * _MS, "late"))
+    clip = make_clip(tmp_path / "in.mkv", subtitles=lines, options={"g": "1"})
+    with av.open(str(clip.path)) as file:
+        packets = [bytes(packet) for packet in file.demux(video=0) if packet.size]
+    data = clip.path.read_bytes()
+    for packet in packets[3:6]:
+        data = data.replace(packet, bytes(len(packet)))
+    clip.path.write_bytes(data)
+    out = tmp_path / "out.mkv"
+    report = upscale(clip.path, out, 2, model="bicubic", frames=8, resume=False)
+    assert report.frames_out == 8
+    texts = _read(out)
+    assert [text for _, _, text in texts] == ["first", "late"]
+    assert texts[1][1] - texts[1][0] == 340

@@ -29,6 +29,8 @@ def picture_losses(video: VideoStreamInfo) -> list[str]:
     ]
     if video.display_matrix is not None:
         lost.append("Turning and mirroring on display: the pictures lie as they are coded.")
+    if any(video.crop):
+        lost.append("Cropping that the container asks for: the borders are in the pictures.")
     if video.hdr is not None:
         lost.append("HDR10 metadata (mastering display, light levels): the manifest holds it.")
     return [*lost, *_dynamic_losses(video)]
@@ -39,6 +41,7 @@ def _static_losses(video: VideoStreamInfo, clip: VideoStreamInfo, container: str
     for label, field in (
         ("Pixel aspect ratio", "sar"),
         ("Display matrix", "display_matrix"),
+        ("Borders that players hide", "crop"),
         ("HDR10 metadata (mastering display, light levels)", "hdr"),
     ):
         have, want = getattr(clip, field), getattr(video, field)

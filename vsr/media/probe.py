@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -18,12 +17,13 @@ from av.video.codeccontext import VideoCodecContext
 
 from vsr.errors import InputError
 from vsr.media.av_errors import map_av_error
+from vsr.media.demux.continuity import Continuity
 from vsr.media.demux.depth import demuxed
-from vsr.media.demux.sample import ColorTags, Sample
+from vsr.media.demux.sample import ColorTags, Sample, frame_rate, is_variable, longest_stretch
 from vsr.media.read.repack import native_range, repack_for
 from vsr.media.read.timestamps import DEEPEST_REORDER, has_packet_pts
 from vsr.media.side_data import has_dolby_colors, side_data
-from vsr.media.source import decoder_of, is_cropped, open_source, tagged_site
+from vsr.media.source import decoder_of, hidden_borders, open_source, tagged_site
 from vsr.types import (
     PIXEL_FORMATS,
     Chapter,
@@ -82,6 +82,7 @@ class _Prober:
         self.container = container
         self.warnings: list[str] = []
         self.reached_end = False
+        self.joinable = False  # recordings may follow each other in it
 
     def run(self) -> MediaInfo:
         videos = [
@@ -127,7 +128,7 @@ class _Prober:
         waiting = {v.index for v in videos}
         decoders = {v.index: decoder_of(v) for v in videos}
         try:
-            for packet in demuxed(self.container, self.container.streams):
+            for packet in self._packets(videos):
                 packets, size = packets + 1, size + packet.size
                 sample = samples.get(packet.stream_index)
                 if sample is not None and packet.size:
@@ -148,6 +149,14 @@ class _Prober:
                     sample.take(decoders[video.index].decode(None))
                 except av.error.FFmpegError:
                     sample.errors += 1
+
+    def _packets(self, videos: Sequence[av.VideoStream]) -> Iterator[av.Packet[Any]]:
+        packets = demuxed(self.container, self.container.streams)
+        if not videos:
+            return packets
+        continuity = Continuity(self.container, videos[0].index)
+        self.joinable = continuity.possible
+        return continuity.through(packets)
 
     def _look_at(
         self, packet: av.Packet[av.VideoStream], decoder: VideoCodecContext, sample: Sample
@@ -216,7 +225,9 @@ class _Prober:
             timing = "decoding"
         elif sample.is_sparse(interlaced=interlaced):
             timing = "sparse"
-        rate = None if is_cover else _rate(stream, pts, sample.untimed, self.reached_end)
+        steady = longest_stretch(pts, common["time_base"]) if self.joinable else pts
+        untimed = sample.untimed * len(steady) // max(1, len(pts))
+        rate = None if is_cover else frame_rate(stream, steady, untimed, self.reached_end)
         if timing == "decoding" and first is not None and first.dts is not None:
             common["start"] = first.dts
         elif sample.leading and rate:
@@ -232,8 +243,6 @@ class _Prober:
             and not sample.untimed
         )
         kinds = {data.type for data in side_data(sample.frames)}
-        # Of the stream, not of its frames; but the result lacks it likewise.
-        cropped = {"frame_cropping"} if not is_cover and is_cropped(stream) else set()
         return VideoStreamInfo(
             **common,
             width=first.width if first is not None else context.width,
@@ -244,9 +253,10 @@ class _Prober:
             sar=stream.sample_aspect_ratio or Fraction(1),
             average_rate=rate,
             display_matrix=_display_matrix(sample.frames),
+            crop=(0, 0, 0, 0) if is_cover else hidden_borders(stream),
             interlaced=interlaced,
             top_field_first=order in _TOP_FIRST_ORDERS or order not in _INTERLACED_ORDERS,
-            variable_rate=not sample.untimed and _is_variable(pts),
+            variable_rate=not sample.untimed and is_variable(steady),
             timing=timing,
             frames=1 if is_cover else len(pts) if exact else self._estimate(stream, rate),
             frames_exact=exact or is_cover,
@@ -257,7 +267,7 @@ class _Prober:
             dynamic_hdr=bool(
                 kinds & {SideDataType.DYNAMIC_HDR_PLUS, SideDataType.DYNAMIC_HDR_VIVID}
             ),
-            side_data=tuple(sorted({kind.name.lower() for kind in kinds} | cropped)),
+            side_data=tuple(sorted(kind.name.lower() for kind in kinds)),
         )
 
     def _estimate(self, stream: av.VideoStream, rate: Fraction | None) -> int | None:
@@ -293,34 +303,6 @@ def _chapter(chapter: Any) -> Chapter:
         time_base=chapter["time_base"] or Fraction(1, av.time_base),
         metadata=tuple(chapter["metadata"].items()),
     )
-
-
-def _is_variable(pts: Sequence[int]) -> bool:
-    """Whether sorted timestamps step unevenly by more than rounding to ticks explains.
-
-    Rounding once moves a step by up to one tick and rounding twice (a remuxed file) by two; a step
-    half as long again as another is a missing frame even where ticks are coarse.
-    """
-    steps = [b - a for a, b in pairwise(pts)]
-    return bool(steps) and (max(steps) - min(steps) > 2 or 2 * max(steps) >= 3 * max(min(steps), 1))
-
-
-def _rate(stream: av.VideoStream, pts: Sequence[int], untimed: int, whole: bool) -> Fraction | None:
-    """Frames per second over the file.
-
-    Containers without frame counts claim odd rates (1000 for some Matroska files), so a claim is
-    believed only when the sampled timestamps bear it out. ``untimed`` frames lie between those: a
-    PES packet of an MPEG program stream has one timestamp for all its frames.
-    """
-    claims = [r for r in (stream.average_rate, stream.guessed_rate, stream.base_rate) if r]
-    if len(pts) < 2 or stream.time_base is None:
-        return claims[0] if claims else None
-    seen = (len(pts) - 1 + untimed) / ((pts[-1] - pts[0]) * stream.time_base)
-    slack = Fraction(1, 20) if whole and not untimed else Fraction(1, 2)
-    for claim in claims:
-        if abs(claim / seen - 1) <= slack:
-            return claim
-    return seen.limit_denominator(1001)
 
 
 def _color(

@@ -24,7 +24,7 @@ from vsr.types import ChromaSite
 __all__ = [
     "decoder_of",
     "ffmpeg_name",
-    "is_cropped",
+    "hidden_borders",
     "open_source",
     "read_through",
     "tagged_site",
@@ -50,7 +50,7 @@ _PIPE = "pipes cannot be read: a file is looked at before it is read through"
 # Matroska's way to a track's picture, and what of it is not to be shown: at the top, the bottom,
 # the left and the right (RFC 9559, 5.1.4.1.28).
 _TO_PICTURE = (0x18538067, 0x1654AE6B, 0xAE, 0xE0)
-_CROPS = {0x54AA, 0x54BB, 0x54CC, 0x54DD}
+_CROPS = (0x54BB, 0x54AA, 0x54CC, 0x54DD)
 # Of its colours, where chroma lies across and down: 1 is on the luma sample, 2 between two.
 _COLOUR, _ACROSS, _DOWN = 0x55B0, 0x55B7, 0x55B8
 _SITES = {(1, 1): ChromaSite.TOPLEFT, (2, 2): ChromaSite.CENTER}
@@ -185,13 +185,15 @@ def decoder_of(stream: av.VideoStream, threads: str = "AUTO") -> VideoCodecConte
     return decoder
 
 
-def is_cropped(stream: av.VideoStream) -> bool:
-    """Whether the container says that borders of the picture are not to be shown.
+def hidden_borders(stream: av.VideoStream) -> tuple[int, int, int, int]:
+    """How many rows at top and bottom, and columns left and right, the container has players hide.
 
     Matroska and MP4 can say so; decoders give the whole picture all the same. A codec that Matroska
     cannot hold counts as not cropped.
     """
-    return any(name in _CROPS and any(content) for name, content in _picture(stream))
+    values = {name: int.from_bytes(content, "big") for name, content in _picture(stream)}
+    top, bottom, left, right = (values.get(name, 0) for name in _CROPS)
+    return top, bottom, left, right
 
 
 def tagged_site(stream: av.VideoStream) -> ChromaSite:

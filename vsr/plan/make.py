@@ -326,6 +326,10 @@ def _lose_timecode(info: MediaInfo, video: VideoStreamInfo, trim: Trim, notes: N
 def _explain_picture(video: VideoStreamInfo, container: ContainerSpec, notes: Notes) -> None:
     if video.display_matrix is not None:
         notes.why("rotation", "copied", "the display matrix goes along; pixels are not turned")
+    if any(video.crop):
+        top, bottom, left, right = video.crop
+        hides = f"the container hides {top + bottom} rows and {left + right} columns, as before"
+        notes.why("borders", "kept", hides)
     if video.sar != 1:
         notes.why("pixel shape", f"{video.sar.numerator}:{video.sar.denominator}", "the source's")
     if video.variable_rate:

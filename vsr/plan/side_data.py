@@ -38,7 +38,6 @@ _NAMES = {
     "icc_profile": "ICC colour profile",
     "lcevc": "LCEVC enhancement layer",
     "reference_displays": "3D reference displays",
-    "frame_cropping": "cropping in the container (borders that players do not show)",
     "s12m_timecode": "timecodes of single frames (SMPTE ST 12-1)",
     "spherical": "spherical projection",
     "stereo3d": "stereoscopic 3D arrangement",

@@ -247,8 +247,8 @@ class VideoStreamInfo(StreamInfo):
         sar: sample aspect ratio (1 if unknown).
         average_rate: frames per second over the file, ``None`` if unknown.
         display_matrix: FFmpeg's nine 16.16 fixed-point integers, ``None`` for identity.
-        interlaced: the stream or its first frames are flagged as interlaced.
-        top_field_first: field order where ``interlaced``.
+        crop: rows at top and bottom, columns left and right that the container has players hide.
+        interlaced: the stream or its first frames are flagged so; top_field_first: their order.
         variable_rate: the sampled timestamps' steps differ by more than rounding.
         timing: what packets' timestamps tell: when their frames are shown; or only when they are
             decoded (AVI), or when some of them are shown, and decoding must tell the rest.
@@ -268,6 +268,7 @@ class VideoStreamInfo(StreamInfo):
     sar: Fraction = Fraction(1)
     average_rate: Fraction | None = None
     display_matrix: tuple[int, ...] | None = None
+    crop: tuple[int, int, int, int] = (0, 0, 0, 0)
     interlaced: bool = False
     top_field_first: bool = True
     variable_rate: bool = False

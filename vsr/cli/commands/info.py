@@ -139,6 +139,9 @@ def _extras(video: VideoStreamInfo) -> list[str]:
         found.append(f"interlaced, {order} field first")
     if video.display_matrix is not None:
         found.append("turned or mirrored on display")
+    if any(video.crop):
+        top, bottom, left, right = video.crop
+        found.append(f"{top + bottom} rows and {left + right} columns at its borders not shown")
     if is_hdr(video.color):
         found.append(f"HDR ({video.color.transfer.name})")
     if video.hdr is not None:

@@ -12,6 +12,7 @@ subsampled chroma does to within a code.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,6 +47,7 @@ def to_rgb(
         float32 in 0..255, or ``None`` if the format has none.
 
     Raises:
+        UsageError: the planes are not tensors of the sizes that the format has.
         InputError: something needed is unspecified, or the matrix has no linear inverse.
     """
     _check_planes(planes, format)
@@ -83,8 +85,8 @@ def from_rgb(
     not dithered. Formats without alpha drop it, those with alpha get opaque if there is none.
 
     Args:
-        rgb: ``(N, 3, H, W)`` float32 R'G'B', nominally 0..255.
-        alpha: ``(N, 1, H, W)`` float32 in 0..255, or ``None``.
+        rgb: ``(N, 3, H, W)`` R'G'B' of real numbers, nominally 0..255.
+        alpha: ``(N, 1, H, W)`` likewise, of the same size, or ``None``.
         format: of the planes wanted.
         color: what their samples shall mean; as for :func:`to_rgb`. A grey picture is the luma of
             ``color.matrix``.
@@ -93,8 +95,14 @@ def from_rgb(
         One tensor per plane of ``format``, ``(N, H_p, W_p)``, uint8 or uint16, contiguous.
 
     Raises:
+        UsageError: tensors of another shape, or something else.
         InputError: something needed is unspecified, or the matrix has no linear form.
     """
+    _check_shape("rgb", rgb, 3)
+    if alpha is not None:
+        _check_shape("alpha", alpha, 1)
+        if rgb.shape[::2] != alpha.shape[::2] or rgb.shape[3] != alpha.shape[3]:
+            raise UsageError(f"alpha {_shape(alpha)} is not of the size of rgb {_shape(rgb)}")
     rgb = rgb.to(torch.float32)
     luma = _luma_scale(format, color)
     if _is_rgb(format, color):
@@ -140,7 +148,28 @@ def _luma_scale(format: PixelFormat, color: Color) -> Scale:  # noqa: A002
     return luma_scale(format.bits, color.range)
 
 
+def _check_shape(name: str, given: Any, channels: int) -> None:
+    if not isinstance(given, Tensor):
+        raise UsageError(
+            f"{name} must be a torch.Tensor, not {type(given).__name__}",
+            remedy="Of an array, pass torch.from_numpy(array).",
+        )
+    if given.dim() != 4 or given.shape[1] != channels or 0 in given.shape[2:]:
+        raise UsageError(f"{name} must be (N, {channels}, H, W), not {_shape(given)}")
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "a single number"
+
+
 def _check_planes(planes: Sequence[Tensor], format: PixelFormat) -> None:  # noqa: A002
+    plane: Any
+    for plane in planes:
+        if not isinstance(plane, Tensor) or plane.dim() != 3 or 0 in plane.shape[1:]:
+            what = _shape(plane) if isinstance(plane, Tensor) else type(plane).__name__
+            raise UsageError(f"planes of {format.name} must be tensors (N, H, W), not {what}")
+    if len({plane.shape[0] for plane in planes}) != 1:
+        raise UsageError(f"planes of {format.name} must be of the same number of frames")
     height, width = planes[0].shape[1:]
     wanted = [format.plane_size(p, width, height) for p in range(format.planes)]
     got = [tuple(plane.shape[1:]) for plane in planes]

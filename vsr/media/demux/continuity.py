@@ -33,6 +33,8 @@ __all__ = ["Continuity"]
 _DISCONTINUOUS: int = cast(Any, Flags.ts_discont).value
 # Others whose files are joined all the same.
 _JOINED = ("flv", "live_flv")
+# Those whose clock has 33 bits.
+_TURNING = ("mpegts", "mpeg")
 # Decoding times that fall by more begin anew; what falls by less is out of order.
 _FALL = Fraction(1, 2)
 # Streams are interleaved less far apart than this. Only such packets tell where a stream is that
@@ -79,6 +81,8 @@ class Continuity:
         marked = bool(container.format.flags & _DISCONTINUOUS)
         self.possible = marked or container.format.name in _JOINED
         self.outliers = Outliers()
+        self._turning = container.format.name in _TURNING
+        self._turned = False  # the video's times were moved by whole turns
         self._video = video
         self._moves = [Fraction(0)]  # of each part, in seconds
         self._last: int | None = None  # decoding time as the file has it, in ticks
@@ -96,7 +100,7 @@ class Continuity:
     @property
     def steady(self) -> bool:
         """Whether all times so far are those that the file has."""
-        return not self.joins and not self.outliers.mended
+        return not self.joins and not self.outliers.mended and not self._turned
 
     def through(self, packets: Iterable[_P]) -> Iterator[_P]:
         """The packets, moved; those of other streams may come a little later than in the file."""
@@ -122,6 +126,7 @@ class Continuity:
         if dts is None:  # nothing to go by; also the empty packet at the end
             return
         base = packet.time_base
+        dts = self._turned_back(packet, dts)
         if self._last is not None and (self._last - dts) * base > _FALL:
             self._begin(packet, dts)
         elif self._last is not None and dts > self._last:
@@ -132,6 +137,22 @@ class Continuity:
         self._now = (dts + move) * base
         if packet.pts is not None:
             self._latest = max(self._latest, packet.pts)
+
+    def _turned_back(self, packet: AnyPacket, dts: int) -> int:
+        """Move a packet of the video by whole turns to where it is nearest to the one before.
+
+        FFmpeg takes times that are more than a minute below the file's first one for those behind
+        the end of the clock, 26 hours later; mostly they are those of another part.
+        """
+        if self._last is None or not self._turning:
+            return dts
+        turns = round((dts - self._last) * packet.time_base / _TURN)
+        if not turns:
+            return dts
+        self._turned = True
+        ticks = round(turns * _TURN / packet.time_base)
+        _move(packet, -ticks)
+        return dts - ticks
 
     def _begin(self, packet: AnyPacket, dts: int) -> None:
         base = packet.time_base

@@ -15,6 +15,8 @@ from vsr.errors import DecodeError
 from vsr.media.av_errors import av_errors
 from vsr.media.demux.continuity import Continuity
 from vsr.media.demux.insistent import Insistent
+from vsr.media.read.reader import ReadRequest
+from vsr.media.read.timestamps import expected_end
 from vsr.media.source import open_source
 from vsr.types import SidePacket
 
@@ -51,6 +53,7 @@ class SidePackets:
         start: Fraction | None,
         end: Fraction | None,
         check: Callable[[], None] = lambda: None,
+        expected: Callable[[], Fraction | None] = lambda: None,
     ) -> None:
         """Open the file.
 
@@ -61,8 +64,12 @@ class SidePackets:
             start: seconds on the file's clock (pts times time base), ``None``: the beginning.
             end: seconds on the file's clock, exclusive, ``None``: the end of the file.
             check: called at every packet; what it raises ends the reading, however far the span is.
+            expected: called at most once, if there is no ``end`` and a subtitle may outlast the
+                span; says where that is likely to end, on the same clock, or ``None``.
         """
         self._path, self._start, self._end, self._check = path, start, end, check
+        self._expected = expected
+        self._likely: Fraction | None = None
         self._container = open_source(path)
         self._streams = [self._container.streams[index] for index in streams]
         self._continuity = Continuity(self._container, video)
@@ -71,6 +78,19 @@ class SidePackets:
         # Without streams, PyAV would demux all of them.
         self._packets = self._span() if self._streams else iter(())
         self._next = next(self._packets, None)
+
+    @classmethod
+    def of(cls, request: ReadRequest, time_base: Fraction, check: Callable[[], None]) -> Self:
+        """Those of the part that a reader is asked for; ``time_base``: seconds per tick of it."""
+        path, video, trim = request.path, request.video, request.trim
+        start = None if trim.start is None else trim.start * time_base
+        end = None if trim.end is None else trim.end * time_base
+
+        def expected() -> Fraction | None:
+            ticks = expected_end(path, video, trim)
+            return None if ticks is None else ticks * time_base
+
+        return cls(path, video.index, request.side_streams, start, end, check, expected)
 
     def __enter__(self) -> Self:
         return self
@@ -143,9 +163,17 @@ class SidePackets:
 
     def _shorten(self, packet: AnyPacket) -> None:
         """Have a subtitle go with the last picture, after which a clip would go on for its sake."""
-        at = _time(packet)
-        if self._end is not None and at is not None and packet.duration:
-            left = round((self._end - at) / packet.time_base)
+        at, end = _time(packet), self._end
+        if at is None or not packet.duration:
+            return
+        if end is None:
+            if self._likely is None:
+                self._likely = self._expected()
+                self._expected = lambda: None
+            # If less of the video decodes than its packets say, the part goes on behind that.
+            end = self._likely if self._likely is not None and at < self._likely else None
+        if end is not None:
+            left = round((end - at) / packet.time_base)
             packet.duration = min(packet.duration, max(left, 1))
 
     def _begins_late_enough(self, packet: AnyPacket, at: Fraction | None) -> bool:

@@ -51,9 +51,12 @@ def odd_frames(stats: ReadStats, video: VideoStreamInfo) -> Iterator[str]:
             f"moved, by {seconds:.3f} s at most."
         )
     if stats.gaps:
+        places = "one place" if stats.gaps == 1 else f"{stats.gaps} places"
+        rate = video.average_rate
+        lasting = f", {float(stats.gap_frames / rate):.2f} s," if rate else ""
         yield (
-            f"The timestamps jump at {stats.gaps} places; at the file's frame rate about "
-            f"{stats.gap_frames} frames are missing there."
+            f"The timestamps jump at {places}; at the file's frame rate about "
+            f"{stats.gap_frames} frames{lasting} are missing there."
         )
     if stats.scaled:
         yield (

@@ -165,11 +165,8 @@ class PyAVReader:
     def _part(self, batcher: Batcher) -> Iterator[av.VideoFrame | SidePacket]:
         """The same of a part: frames may begin before it and end with the first one behind it."""
         trim = self._request.trim
-        start = None if trim.start is None else trim.start * self._time_base
         end = None if trim.end is None else trim.end * self._time_base
-        path, video = self._request.path, self._stream.index
-        streams = self._request.side_streams
-        with SidePackets(path, video, streams, start, end, self._stay) as side:
+        with SidePackets.of(self._request, self._time_base, self._stay) as side:
             for frame in self._frames_from(trim.start):
                 if frame.pts is not None:
                     yield from side.until(frame.pts * self._time_base)

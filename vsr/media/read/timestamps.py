@@ -26,6 +26,7 @@ __all__ = [
     "DEEPEST_REORDER",
     "DecodingTimes",
     "Stamps",
+    "expected_end",
     "first_shown",
     "frame_pts",
     "has_packet_pts",
@@ -219,6 +220,22 @@ def snap_trim(
         end=found[high] if high < len(found) else None,
         frames=frames,
     )
+
+
+def expected_end(path: str, video: VideoStreamInfo, trim: Trim) -> int | None:
+    """Timestamp of the frame behind a part of which the number of frames is given and no end.
+
+    Read off the packets. ``None``: there is none, or packets do not tell when frames are shown.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    if trim.end is not None or trim.frames is None or video.timing != "presentation":
+        return trim.end
+    start = None if trim.start is None else trim.start * video.time_base
+    origin = None if start is None else Fraction(0)
+    # From the very first frame, if need be, as otherwise the number alone is taken for the part.
+    return snap_trim(path, video, start or Fraction(0), frames=trim.frames, origin=origin).end
 
 
 def first_shown(path: str, video: VideoStreamInfo) -> Fraction:

@@ -146,8 +146,10 @@ class VideoEncoder:
         rate = min(plan.video.average_rate or Fraction(25), _MAX_RATE)
         stream = cast(VideoStream, output.add_stream(encode.encoder, rate=rate))
         codec, tags = CODECS[encode.name].codec, encode.tags
-        # Fills in chroma siting and HDR metadata; everything else it sets is set again below.
-        with video_template(codec, tags.site, encode.hdr) as template:
+        # Fills in chroma siting, HDR metadata and borders; what else it sets is set again below.
+        hidden = [plan.model.scale * border for border in plan.video.crop]
+        size = (plan.width, plan.height)
+        with video_template(codec, tags.site, encode.hdr, size, hidden) as template:
             BitStreamFilterContext("null", template, stream)
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = plan.width, plan.height, self._native

@@ -38,6 +38,8 @@ _TALLER = Fraction(1, 16)
 _SEGMENT, _TRACKS, _CLUSTER, _ENTRY = 0x18538067, 0x1654AE6B, 0x1F43B675, 0xAE
 _NAME, _VIDEO, _VOID, _CRC = 0x536E, 0xE0, 0xEC, 0xBF
 _WIDTH, _HEIGHT, _SHOWN_WIDTH, _SHOWN_HEIGHT, _UNIT = 0xB0, 0xBA, 0x54B0, 0x54BA, 0x54B2
+# Rows and columns that are not shown; the size on display is that of what remains.
+_TOP, _BOTTOM, _LEFT, _RIGHT = 0x54BB, 0x54AA, 0x54CC, 0x54DD
 # Values of DisplayUnit.
 _PIXELS, _RATIO, _UNKNOWN = 0, 3, 4
 _LINE = re.compile(rb"\n?\[pixel shape (\d+):(\d+) *\]$")
@@ -153,9 +155,10 @@ def _video(data: bytes, sar: Fraction, webm: bool, where: str) -> bytes:
     children = list(_children(data, where))
     values = {c.identifier: int.from_bytes(c.data, "big") for c in children}
     # Stereoscopic pictures have a size already: that of one view.
-    width = values.get(_SHOWN_WIDTH, values.get(_WIDTH, 0))
-    height = values.get(_SHOWN_HEIGHT, values.get(_HEIGHT, 0))
-    if not width or not height or values.get(_UNIT, _PIXELS) not in (_PIXELS, _UNKNOWN):
+    hidden = [values.get(border, 0) for border in (_LEFT, _RIGHT, _TOP, _BOTTOM)]
+    width = values.get(_SHOWN_WIDTH, values.get(_WIDTH, 0) - sum(hidden[:2]))
+    height = values.get(_SHOWN_HEIGHT, values.get(_HEIGHT, 0) - sum(hidden[2:]))
+    if width <= 0 or height <= 0 or values.get(_UNIT, _PIXELS) not in (_PIXELS, _UNKNOWN):
         raise _strange("a track has no size in pixels", where)
     if webm:
         wide, high = display_size(width, height, sar)

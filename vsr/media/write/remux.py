@@ -13,6 +13,7 @@ from av.packet import Packet
 from av.stream import Stream
 
 from vsr.errors import OutputError
+from vsr.media.demux.outliers import DEEPEST_REORDER
 from vsr.media.write.copied.check import HeaderCheck, header_check
 from vsr.media.write.copied.clock import SampleClock
 from vsr.media.write.copied.packets import without_settings
@@ -37,8 +38,6 @@ __all__ = [
     "shift_ticks",
 ]
 
-#: Decoders need at most this many frames of reordering (H.264, H.265).
-_DEEPEST_REORDER = 16
 # Ticks that a packet of MP4 and MOV can last.
 _LONGEST = (1 << 31) - 1
 # Seconds that pictures of a DVD's subtitles are shown that do not say so.
@@ -278,7 +277,7 @@ class CopyLane:
                 remedy="Leave this stream out.",
             )
         if dts is None and self.action.stream.kind == "video":
-            lead = _DEEPEST_REORDER * max(packet.duration or 0, 1)
+            lead = DEEPEST_REORDER * max(packet.duration or 0, 1)
             dts = pts - lead if follows is None else min(pts, follows)
         return pts, pts if dts is None else dts
 

@@ -1,15 +1,16 @@
 """Streams that carry what PyAV has no setter for, made as Matroska headers in memory.
 
 PyAV 18.1 can copy a stream's parameters but not set these: mastering display and content light
-level in the container, chroma siting, the encoder delay of copied audio, and codec private data. So
-a file that says nothing else is written into memory (a Matroska header of a few hundred bytes, RFC
-9559), opened, and its stream used as the template: FFmpeg's Matroska reader fills the fields in.
+level in the container, chroma siting, borders that are not shown, the encoder delay of copied
+audio, and codec private data. So a file that says nothing else is written into memory (a Matroska
+header of a few hundred bytes, RFC 9559), opened, and its stream used as the template: FFmpeg's
+Matroska reader fills the fields in.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 
@@ -44,8 +45,20 @@ _SITINGS = {ChromaSite.LEFT: (1, 2), ChromaSite.CENTER: (2, 2), ChromaSite.TOPLE
 
 
 @contextmanager
-def video_template(codec: str, site: ChromaSite, hdr: HdrMetadata | None) -> Iterator[Stream]:
-    """A video stream of ``codec`` whose parameters hold chroma siting and HDR metadata."""
+def video_template(
+    codec: str,
+    site: ChromaSite,
+    hdr: HdrMetadata | None,
+    size: tuple[int, int] = (64, 64),
+    crop: Sequence[int] = (0, 0, 0, 0),
+) -> Iterator[Stream]:
+    """A video stream of ``codec`` whose parameters hold chroma siting, HDR metadata and borders.
+
+    Args:
+        codec: FFmpeg's name. ``site``, ``hdr``: what is known of each.
+        size: width and height, which only ``crop`` goes by.
+        crop: rows at top and bottom and columns left and right that players are to hide.
+    """
     colour = b""
     if site in _SITINGS:
         horizontal, vertical = _SITINGS[site]
@@ -54,7 +67,9 @@ def video_template(codec: str, site: ChromaSite, hdr: HdrMetadata | None) -> Ite
         colour += element(0x55BC, hdr.max_cll) + element(0x55BD, hdr.max_fall or 0)
     if hdr is not None:
         colour += _mastering(hdr)
-    picture = element(0xB0, 64) + element(0xBA, 64)
+    picture = element(0xB0, size[0]) + element(0xBA, size[1])
+    for identifier, hidden in zip((0x54BB, 0x54AA, 0x54CC, 0x54DD), crop, strict=True):
+        picture += element(identifier, hidden) if hidden else b""
     if colour:
         picture += element(0x55B0, colour)
     track = element(0x83, 1) + element(0x86, _VIDEO_IDS[codec]) + element(0xE0, picture)

@@ -15,10 +15,11 @@ import av
 from av.container import InputContainer
 from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from vsr.errors import VerifyError
 from vsr.media.av_errors import av_errors
-from vsr.media.source import ffmpeg_name
+from vsr.media.source import ffmpeg_name, hidden_borders
 from vsr.media.write.copied.uncompressed import is_uncompressed, sample_bytes
 from vsr.media.write.mp4.left_out import places
 from vsr.media.write.remux import Lane, Tally, is_pause
@@ -66,12 +67,12 @@ def verify(
         lanes: the other streams.
 
     Returns:
-        The number of frames found, and a sentence for each colour tag of the plan that the file
-        lacks.
+        The number of frames found, and a sentence for what the file lacks of the plan's colour tags
+        and hidden borders.
 
     Raises:
-        VerifyError: something differs, it names the first difference; or a colour tag is lacking
-            and the plan is strict.
+        VerifyError: something differs, it names the first difference; or a colour tag or border is
+            lacking and the plan is strict.
     """
     where, name = plan.destination, ffmpeg_name(str(path))
     with av_errors(where, "read the written file back", VerifyError):
@@ -82,6 +83,7 @@ def verify(
                 raise VerifyError("the video stream is missing", where=where)
             stream = _video_stream(container, at, where)
             _compare_shape(stream, plan.sar, where)
+            hidden = hidden_borders(stream)
             placed = list(_placed(lanes, there, where))
             _compare_streams(container, {at, *(index for _, index in placed)}, where)
             for lane, index in placed:
@@ -95,7 +97,7 @@ def verify(
         with av.open(name) as container:
             size = (plan.width, plan.height)
             first = _decode_ends(container, at, size, shown, where)
-    lost = tuple(_lost_tags(first, plan))
+    lost = (*_lost_borders(hidden, plan), *_lost_tags(first, plan))
     if plan.strict and lost:
         raise VerifyError(f"strict mode, and the result lacks: {' '.join(lost)}", where=where)
     return len(times), lost
@@ -111,6 +113,15 @@ def _compare_shape(stream: Any, sar: Fraction, where: str) -> None:
 
 def _ratio(value: Fraction) -> str:
     return f"{value.numerator}:{value.denominator}"
+
+
+def _lost_borders(hidden: tuple[int, ...], plan: Plan) -> Iterator[str]:
+    want = tuple(plan.model.scale * border for border in plan.video.crop)
+    if hidden != want:
+        yield (
+            f"borders that players hide: (top, bottom, left, right) {want} became {hidden} in "
+            f".{plan.container}."
+        )
 
 
 def _lost_tags(frame: VideoFrame, plan: Plan) -> Iterator[str]:
@@ -132,9 +143,10 @@ def _lost_tags(frame: VideoFrame, plan: Plan) -> Iterator[str]:
             )
 
 
-def _video_stream(container: InputContainer, video: int, where: str) -> Stream:
-    if container.streams[video].type == "video":
-        return container.streams[video]
+def _video_stream(container: InputContainer, video: int, where: str) -> VideoStream:
+    stream = container.streams[video]
+    if isinstance(stream, VideoStream):
+        return stream
     raise VerifyError(f"stream {video} of the written file is not video", where=where)
 
 

@@ -69,7 +69,7 @@ class DaliReader:
     def available(cls) -> str | None:
         """Whether DALI is installed; its CPU variant needs nothing else."""
         if find_spec("nvidia") is None or find_spec("nvidia.dali") is None:
-            return "DALI is not installed: pip install fdiwn-vsr[dali]"
+            return "DALI is not installed: pip install 'fdiwn-vsr[dali]'"
         return None
 
     @classmethod
@@ -116,10 +116,8 @@ class DaliReader:
         request, stats, tick = self._request, self._stats, self._time_base
         batcher = Batcher(request, stats, tick, _Storage(request))
         trim = request.trim
-        start = None if trim.start is None else trim.start * tick
         end = None if trim.end is None else trim.end * tick
-        path, video = request.path, request.video.index
-        with SidePackets(path, video, request.side_streams, start, end, self._stay) as side:
+        with SidePackets.of(request, tick, self._stay) as side:
             for frame in self._frames():
                 yield from self._counted(side.until(frame.pts * tick))
                 yield from batcher.add(frame)
