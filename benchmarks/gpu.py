@@ -24,7 +24,7 @@ from typing import Any, cast
 
 import record
 import torch
-from speed import noise_clip
+from clips import noise_clip
 from torch import Tensor
 
 from vsr.engine.backend import Backend

@@ -17,6 +17,7 @@ from pathlib import Path
 import av
 import numpy as np
 import record
+from clips import add_video, drifted
 
 SECONDS = (10, 60)
 RATE = 24
@@ -26,14 +27,13 @@ def make_clip(path: Path) -> None:
     """A minute of drifting noise at 320x180 with a tone."""
     still = np.random.default_rng(0).integers(0, 256, (180, 320, 3), np.uint8)
     with av.open(path, "w") as clip:
-        video = clip.add_stream("libx264", rate=RATE, options={"crf": "30", "preset": "veryfast"})
-        video.width, video.height, video.pix_fmt = 320, 180, "yuv420p"
+        options = {"crf": "30", "preset": "veryfast"}
+        video = add_video(clip, 320, 180, rate=RATE, options=options)
         audio = clip.add_stream("aac", rate=48000)
         audio.layout = "stereo"
         for second in range(max(SECONDS)):
             for index in range(RATE):
-                moved = np.roll(still, second * RATE + index, axis=1)
-                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(moved), format="rgb24")
+                frame = drifted(still, second * RATE + index, 320, 180)
                 clip.mux(video.encode(frame))
             times = np.arange(second * 48000, (second + 1) * 48000)
             tone = np.tile(0.2 * np.sin(times * 0.06), (2, 1)).astype(np.float32)

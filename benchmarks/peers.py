@@ -1,10 +1,12 @@
 """The same clip through what people would use instead, frames per second side by side.
 
-Usage: ``python benchmarks/peers.py [--size 640x360] [--scale 2] [--frames 100]``.
+Usage: ``python benchmarks/peers.py [--size 640x360] [--scale 2] [--frames 100]
+[--network-frames 6] [--save]``.
 File to file where the tool works so: decode, enlarge, encode with x264 (``veryfast``). Compact and
 SPAN, the networks that video2x and TheAnimeScripter run most, have random weights here (speed does
 not depend on them) and a plain loop over PyAV's frames, as scripts have it. They need ``spandrel``,
-ffmpeg ``imageio-ffmpeg``; what is not installed is left out aloud. No word about quality here.
+ffmpeg ``imageio-ffmpeg``; what is not installed is left out, with a line that says so. Nothing here
+is about quality.
 Prints a Markdown table. Run it on an otherwise idle machine.
 """
 
@@ -24,8 +26,8 @@ import cv2
 import numpy as np
 import record
 import torch
+from clips import noise_clip
 from numpy.typing import NDArray
-from speed import noise_clip
 
 import vsr
 

@@ -1,11 +1,11 @@
 """What segments cost, and what a second worker brings.
 
-Usage: ``python benchmarks/segments.py [--size 120x68] [--frames 80] [--rounds 3]``. A clip of two
-frames a second, whose segments are therefore short (20 frames; a film's have 250), is upscaled
-with FDIWN straight through, in segments, and in segments by one and by two workers of one thread
-each, in turns. One worker on two cores has its decoder, encoder and verification on the second one,
-so it is also confined to one core, with all that belongs to the job. Prints a Markdown table. Run
-it on an otherwise idle machine with two cores or more.
+Usage: ``python benchmarks/segments.py [--size 120x68] [--frames 80] [--rounds 3] [--only TEXT]
+[--save]``. A clip of two frames a second, whose segments are therefore short (20 frames; a film's
+have 250), is upscaled with FDIWN straight through, in segments, and in segments by one and by two
+workers of one thread each, in turns. On two cores one worker would have its decoder, encoder and
+verification on the second core, so it is also confined to one core, with all that belongs to the
+job. Prints a Markdown table. Run it on an otherwise idle machine with two cores or more.
 
 The cost of a segment is a matter of seconds, not of its frames: the share it has in a real job is
 the time of one segment here over the time that job spends on one.
@@ -27,6 +27,7 @@ import av
 import numpy as np
 import record
 import torch
+from clips import add_video, drifted
 
 from pipelines.segments.cut import segment_length
 from pipelines.upscale import prepare_upscale
@@ -41,12 +42,9 @@ def make_clip(path: Path, width: int, height: int, frames: int) -> None:
     small = rng.integers(0, 256, (height // 8 + 2, width // 8 + 2, 3)).astype(np.float32)
     still = np.kron(small, np.ones((8, 8, 1), np.float32)).astype(np.uint8)
     with av.open(path, "w") as clip:
-        video = clip.add_stream("libx264", rate=RATE, options={"crf": "20"})
-        video.width, video.height, video.pix_fmt = width, height, "yuv420p"
+        video = add_video(clip, width, height, rate=RATE, options={"crf": "20"})
         for index in range(frames):
-            moved = np.roll(still, index, axis=1)[:height, :width]
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(moved), format="rgb24")
-            clip.mux(video.encode(frame))
+            clip.mux(video.encode(drifted(still, index, width, height)))
         clip.mux(video.encode(None))
 
 

@@ -1,10 +1,9 @@
 """Frames per second of the networks alone and of ``vsr.upscale`` as a whole, on this machine.
 
 Usage: ``python benchmarks/speed.py [--size 640x360] [--scale 2] [--frames 4] [--network-only]
-[--model fdiwn-m] [--backend NAME ...]
-[--name NAME]``. Backends that ``auto`` never takes run if they are named.
-Prints a Markdown table. Run it on an otherwise idle machine: it says what the machine does
-meanwhile, nothing more. Where that cannot be had, the CPU's seconds a frame are less disturbed.
+[--model fdiwn-m] [--backend NAME ...] [--name NAME]``. Backends that ``auto`` never takes run if
+they are named. Prints a Markdown table. Run it on an otherwise idle machine, because other work
+changes the figures; the CPU seconds a frame are disturbed least.
 """
 
 from __future__ import annotations
@@ -18,10 +17,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import av
-import numpy as np
 import record
 import torch
+from clips import noise_clip
 
 import vsr
 from pipelines.memory import keep_freed_memory
@@ -65,21 +63,6 @@ def candidates(network: Variant, backends: Sequence[str]) -> Iterator[tuple[str,
                 for dtype in has:
                     if dtype != "bfloat16" or dtype == has[0]:
                         yield model, backend, dtype
-
-
-def noise_clip(path: Path, width: int, height: int, frames: int) -> None:
-    """Blurred noise that drifts: neither trivial nor impossible for an encoder."""
-    rng = np.random.default_rng(0)
-    coarse = rng.integers(0, 256, (height // 8 + 2, width // 8 + 2, 3), np.uint8)
-    still = np.kron(coarse, np.ones((8, 8, 1), np.uint8))
-    with av.open(path, "w") as clip:
-        video = clip.add_stream("libx264", rate=25, options={"crf": "18"})
-        video.width, video.height, video.pix_fmt = width, height, "yuv420p"
-        for index in range(frames):
-            moved = np.roll(still, index * 2, axis=1)[:height, :width]
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(moved), format="rgb24")
-            clip.mux(video.encode(frame))
-        clip.mux(video.encode(None))
 
 
 def main() -> None:

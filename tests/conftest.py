@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import hypothesis
 import pytest
 from browser import browser, chromium
 
-__all__ = ["browser", "chromium", "reference"]
+__all__ = ["browser", "chromium", "numpy_benchmark", "reference"]
 
 # No test depends on timing: a machine with other work is slow now and then.
 hypothesis.settings.register_profile("vsr", deadline=None)
@@ -41,6 +43,17 @@ def reference() -> Path:
     if not folder.is_dir():
         pytest.skip("reference material not found: set VSR_REFERENCE to its folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def numpy_benchmark(reference: Path) -> ModuleType:
+    """The script that came with the benchmark: resizing, Y and PSNR in numpy."""
+    spec = importlib.util.spec_from_file_location("imresize", reference / "imresize_reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session", autouse=True)

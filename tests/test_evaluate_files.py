@@ -18,7 +18,6 @@ from vsr.metrics import measures as measures_module
 from vsr.metrics import vmaf as vmaf_module
 from vsr.types import Color, ColorRange, Evaluation, Matrix
 
-MS = Fraction(1, 1000)
 FILM = Fraction(24000, 1001)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -25,16 +24,6 @@ _PUBLISHED_IMAGES = {2: 37.951, 3: 34.464, 4: 32.227}
 _BICUBIC_RGB = {2: 33.67, 3: 30.40, 4: 28.43}
 # Bicubic on Y in floating point, the baseline of nearly every paper since SRCNN: PSNR and SSIM.
 _BICUBIC_Y = {2: (33.66, 0.9299), 3: (30.39, 0.8682), 4: (28.42, 0.8104)}
-
-
-@pytest.fixture(scope="module")
-def imresize(reference: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("imresize", reference / "imresize_reference.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def _read(path: Path) -> Tensor:
@@ -63,22 +52,22 @@ def test_published_images_have_their_psnr(reference: Path, scale: int) -> None:
 
 
 @pytest.mark.parametrize("scale", _SCALES)
-def test_bicubic_has_its_psnr(reference: Path, imresize: ModuleType, scale: int) -> None:
+def test_bicubic_has_its_psnr(reference: Path, numpy_benchmark: ModuleType, scale: int) -> None:
     values = []
     for lr, hr in _set5(reference, f"LR_x{scale}", scale):
-        large = torch.from_numpy(imresize.imresize(lr.permute(1, 2, 0).numpy(), scale))
+        large = torch.from_numpy(numpy_benchmark.imresize(lr.permute(1, 2, 0).numpy(), scale))
         values.append(float(psnr_y(large.permute(2, 0, 1), hr, shave=scale)))
     assert np.mean(values) == pytest.approx(_BICUBIC_RGB[scale], abs=6e-3)
 
 
 @pytest.mark.parametrize("scale", _SCALES)
 def test_bicubic_on_y_has_the_literature_s_ssim(
-    reference: Path, imresize: ModuleType, scale: int
+    reference: Path, numpy_benchmark: ModuleType, scale: int
 ) -> None:
     def resize(image: np.ndarray, factor: float) -> np.ndarray:
         for axis in (0, 1):
             size = image.shape[axis]
-            matrix = imresize._mat(size, int(np.ceil(size * factor - 1e-9)), factor)
+            matrix = numpy_benchmark._mat(size, int(np.ceil(size * factor - 1e-9)), factor)
             image = np.moveaxis(np.tensordot(matrix, image, (1, axis)), 0, axis)
         return image
 

@@ -78,12 +78,12 @@ class TorchBackend:
 def exact_on(
     device: torch.device, work: Callable[..., torch.Tensor]
 ) -> Callable[..., torch.Tensor]:
-    """``work``, on a GPU with :func:`exact_convolutions`."""
+    """``work`` itself on a CPU; on a GPU within :func:`exact_convolutions`."""
     return exact_convolutions(work) if device.type == "cuda" else work
 
 
 def exact_convolutions(work: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-    """``work`` with cuDNN held to what results may depend on.
+    """``work`` with cuDNN restricted to settings that give the same frames in every run.
 
     TF32, which torch allows unless told otherwise, would round the picture to eleven bits in head
     and tail. Algorithms chosen by timing may differ from run to run, and so would the frames.

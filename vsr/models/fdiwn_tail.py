@@ -12,7 +12,7 @@ __all__ = ["Tail", "bias_of", "conv"]
 
 
 def conv(weight: Tensor, bias: Tensor | None = None) -> nn.Conv2d:
-    """A dense convolution that keeps the image's size, with these parameters."""
+    """A dense convolution that keeps the image's size; ``(O, I, k, k)`` weights, ``(O,)`` bias."""
     outputs, inputs, size, _ = weight.shape
     made = nn.Conv2d(inputs, outputs, size, padding=size // 2, bias=bias is not None)
     made.weight = nn.Parameter(weight.detach().clone())

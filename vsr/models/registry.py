@@ -267,7 +267,7 @@ def weights_path(name: str, scale: int, weights: str | Path | None = None) -> Pa
 
 
 def fitting_model(state: Mapping[str, Tensor]) -> tuple[str, int] | None:
-    """Name and scale of the model whose weights have these names and shapes, if there is one."""
+    """Name and scale of the model whose weights have these names and shapes; ``None``: of none."""
     shapes = {key: tuple(value.shape) for key, value in state.items()}
     for spec in MODELS.values():
         for scale in spec.scales if spec.has_weights else ():

@@ -116,7 +116,7 @@ class FusedBlock:
 
     @staticmethod
     def gated(y: Tensor, gates: Tensor) -> Tensor:
-        """A block's result, for readers that do not gate it themselves."""
+        """A block's result ``(N, H, W, 24)``, for readers that do not gate it themselves."""
         result, _ = units.join(y, gates, y, 0.0, moments=False)
         return result
 

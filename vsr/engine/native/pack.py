@@ -163,7 +163,7 @@ class Packer:
 
 
 def pack_trunk(net: form.FdiwnInference) -> NDArray[np.float32]:
-    """The trunk's parameters, one-dimensional; head and tail stay with torch."""
+    """The trunk's parameters, one-dimensional float32; head and tail stay with torch."""
     packer = Packer()
     packer.numbers(len(net.groups))
     for group in net.groups:

@@ -7,7 +7,7 @@ import triton.language as tl
 from torch import Tensor
 
 from vsr.engine.cuda.kernels.gates import gated
-from vsr.engine.cuda.kernels.grid import LAUNCH, TILE, places
+from vsr.engine.cuda.kernels.grid import LAUNCH, TILE, loaded, places
 from vsr.engine.cuda.kernels.narrow import (
     Narrow,
     narrow_map,
@@ -44,10 +44,10 @@ def _weigh_kernel(
     first = tl.program_id(0) * each
     for tile in range(first, tl.minimum(first + each, tiles)):
         pixel, valid, at, there = tile_pixels(tile, pixels, TILE)
-        one = tl.load(a1 + at, mask=there, other=0.0).to(tl.float32)
-        other = tl.load(b + at, mask=there, other=0.0).to(tl.float32)
-        p = tl.load(p_weight + at, mask=there, other=0.0).to(tl.float32)
-        q = tl.load(q_weight + at, mask=there, other=0.0).to(tl.float32)
+        one = loaded(a1, at, there)
+        other = loaded(b, at, there)
+        p = loaded(p_weight, at, there)
+        q = loaded(q_weight, at, there)
         second_a = ((one + from_b * other) * p).to(a2.dtype.element_ty)
         second_b = ((other + from_a * one) * q).to(b2.dtype.element_ty)
         tl.store(a2 + at, second_a, mask=there)
@@ -80,11 +80,11 @@ def _fuse_kernel(
     for tile in range(first, tl.minimum(first + each, tiles)):
         pixel, valid, at, there = tile_pixels(tile, pixels, TILE)
         to = places(pixel, column, 48)
-        one = gated(tl.load(t_a + at, mask=there, other=0.0), gates_a, frame, column)
-        one += skip_a * tl.load(a2 + at, mask=there, other=0.0).to(tl.float32)
+        one = gated(loaded(t_a, at, there), gates_a, frame, column)
+        one += skip_a * loaded(a2, at, there)
         one = one.to(z.dtype.element_ty)
-        other = gated(tl.load(t_b + at, mask=there, other=0.0), gates_b, frame, column)
-        other += skip_b * tl.load(b2 + at, mask=there, other=0.0).to(tl.float32)
+        other = gated(loaded(t_b, at, there), gates_b, frame, column)
+        other += skip_b * loaded(b2, at, there)
         other = other.to(z.dtype.element_ty)
         tl.store(z + to, one, mask=there)
         tl.store(z + to + 24, other, mask=there)
@@ -92,7 +92,7 @@ def _fuse_kernel(
         square = column[:, None] * 32 + column[None, :]
         chosen = tl.dot(one, tl.load(calibrate + square), input_precision="ieee")
         chosen += tl.dot(other, tl.load(calibrate + 1024 + square), input_precision="ieee")
-        sum_ = tl.load(x + at, mask=there, other=0.0).to(tl.float32)
+        sum_ = loaded(x, at, there)
         sum_ += tl.sigmoid(chosen) * other.to(tl.float32)
         tl.store(base + at, sum_.to(base.dtype.element_ty), mask=there)
 

@@ -12,8 +12,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from vsr.engine.cuda.kernels.grid import LAUNCH, MAP, Share, places, share
-from vsr.engine.cuda.kernels.moments import joined, new_parts, save_part, tile_moments
+from vsr.engine.cuda.kernels.grid import LAUNCH, MAP, Share, loaded, places, share
+from vsr.engine.cuda.kernels.moments import add_tile, new_parts, save_part
 
 __all__ = ["Taps", "add", "split", "with_moments"]
 
@@ -83,14 +83,13 @@ def _conv_kernel(
         there = valid[:, None] & (column < 24)[None, :]
         at = places(row * width + line, column, 24)
         if ADD:
-            value += tl.load(other + at, mask=there, other=0.0).to(tl.float32)
+            value += loaded(other, at, there)
         rounded = value.to(result.dtype.element_ty)
         tl.store(result + at, rounded, mask=there)
         if SPLIT:
             tl.store(second + at, tl.sigmoid(chosen).to(second.dtype.element_ty), mask=there)
         if MOMENTS:
-            n, m, s = tile_moments(rounded.to(tl.float32), valid)
-            count, mean, squares = joined(count, mean, squares, n, m, s)
+            count, mean, squares = add_tile(count, mean, squares, rounded.to(tl.float32), valid)
     if MOMENTS:
         save_part(parts, frame, program, programs, count, mean, squares)
 
@@ -130,7 +129,7 @@ def _map(x: Tensor) -> Tensor:
 
 
 def with_moments(x: Tensor, taps: Taps) -> tuple[Tensor, Tensor]:
-    """The convolution of ``(N, H, W, C)`` and the parts of its result's moments."""
+    """The convolution of ``(N, H, W, C)``, ``(N, H, W, 24)``, and the parts of its moments."""
     shared, across = _shared(x)
     result, parts = _map(x), new_parts(x, shared)
     _launch(x, taps, shared, across, result, parts=parts)
@@ -138,7 +137,10 @@ def with_moments(x: Tensor, taps: Taps) -> tuple[Tensor, Tensor]:
 
 
 def split(x: Tensor, taps: Taps) -> tuple[Tensor, Tensor]:
-    """The first 24 channels of a convolution to 48, and the sigmoid of the others."""
+    """A convolution of ``(N, H, W, C)`` to 48 channels: the first 24, and the others' sigmoid.
+
+    Both are ``(N, H, W, 24)``.
+    """
     shared, across = _shared(x)
     result, second = _map(x), _map(x)
     _launch(x, taps, shared, across, result, second=second)
@@ -146,7 +148,7 @@ def split(x: Tensor, taps: Taps) -> tuple[Tensor, Tensor]:
 
 
 def add(x: Tensor, taps: Taps, other: Tensor) -> Tensor:
-    """``convolution(x) + other``."""
+    """``convolution(x) + other``, where ``other`` is ``(N, H, W, 24)``, as is the result."""
     shared, across = _shared(x)
     result = _map(x)
     _launch(x, taps, shared, across, result, other=other)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import triton
 import triton.language as tl
 
-__all__ = ["FLAT", "LAUNCH", "MAP", "SMALL", "TILE", "Share", "places", "share"]
+__all__ = ["FLAT", "LAUNCH", "MAP", "SMALL", "TILE", "Share", "loaded", "places", "share"]
 
 #: Pixels of a tile: two blocks of the 64 rows that a Hopper tensor core multiplies at a time.
 TILE = 128
@@ -46,6 +46,12 @@ def places(pixel, channel, CHANNELS: tl.constexpr):
     24 channels of 90 megapixels are more than 32 bits count.
     """
     return pixel.to(tl.int64)[:, None] * CHANNELS + channel[None, :]
+
+
+@triton.jit
+def loaded(x, at, there):
+    """A tile's values at the places ``at``, float32; zero where ``there`` is false."""
+    return tl.load(x + at, mask=there, other=0.0).to(tl.float32)
 
 
 def share(tiles: int) -> Share:

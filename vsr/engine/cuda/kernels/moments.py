@@ -13,17 +13,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from vsr.engine.cuda.kernels.grid import FLAT, LAUNCH, SMALL, TILE, Share, places, share
+from vsr.engine.cuda.kernels.grid import FLAT, LAUNCH, SMALL, TILE, Share, loaded, places, share
 
-__all__ = [
-    "frame_moments",
-    "joined",
-    "moments",
-    "new_parts",
-    "save_part",
-    "statistics",
-    "tile_moments",
-]
+__all__ = ["add_tile", "frame_moments", "moments", "new_parts", "save_part", "statistics"]
 
 #: Rows of a part: mean, sum of squared deviations, count.
 _ROWS = 3
@@ -32,7 +24,7 @@ _AT_A_TIME = 128
 
 
 @triton.jit
-def tile_moments(values, valid):
+def _tile_moments(values, valid):
     """Count, and mean and sum of squared deviations of each column of ``(P, C)`` float32."""
     count = tl.sum(valid.to(tl.float32), 0)
     mean = tl.sum(tl.where(valid[:, None], values, 0.0), 0) / count
@@ -41,8 +33,9 @@ def tile_moments(values, valid):
 
 
 @triton.jit
-def joined(count, mean, squares, more, more_mean, more_squares):
-    """The moments of two sets of pixels as those of one."""
+def add_tile(count, mean, squares, values, valid):
+    """The moments of the pixels so far and of a tile ``(P, C)`` float32, as those of one set."""
+    more, more_mean, more_squares = _tile_moments(values, valid)
     total = count + more
     part = more / total
     delta = more_mean - mean
@@ -107,9 +100,7 @@ def _moments_kernel(
         valid = pixel < pixels
         there = valid[:, None] & (column < CHANNELS)[None, :]
         at = places(pixel, column, CHANNELS)
-        values = tl.load(x + at, mask=there, other=0.0).to(tl.float32)
-        n, m, s = tile_moments(values, valid)
-        count, mean, squares = joined(count, mean, squares, n, m, s)
+        count, mean, squares = add_tile(count, mean, squares, loaded(x, at, there), valid)
     save_part(parts, frame, program, programs, count, mean, squares)
 
 

@@ -84,7 +84,7 @@ def save_narrow(narrow, values, pixel, valid, R: tl.constexpr, NARROW: tl.conste
 
 
 def shared_pixels(x: Tensor) -> tuple[Share, int]:
-    """How a map's tiles are shared, and a frame's pixels."""
+    """How the tiles of a map ``(N, H, W, C)`` are shared, and ``H * W``."""
     pixels = x.shape[1] * x.shape[2]
     return share(-(-pixels // TILE)), pixels
 

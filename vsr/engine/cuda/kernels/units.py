@@ -11,8 +11,8 @@ import triton.language as tl
 from torch import Tensor
 
 from vsr.engine.cuda.kernels.gates import gated
-from vsr.engine.cuda.kernels.grid import LAUNCH, TILE
-from vsr.engine.cuda.kernels.moments import joined, new_parts, save_part, tile_moments
+from vsr.engine.cuda.kernels.grid import LAUNCH, TILE, loaded
+from vsr.engine.cuda.kernels.moments import add_tile, new_parts, save_part
 from vsr.engine.cuda.kernels.narrow import (
     Narrow,
     narrow_map,
@@ -48,8 +48,7 @@ def _enter_kernel(
             values = gated(values, gates, frame, tl.arange(0, 32)).to(x.dtype.element_ty)
             tl.store(x + at, values, mask=there)
         if MOMENTS:
-            n, m, s = tile_moments(values.to(tl.float32), valid)
-            count, mean, squares = joined(count, mean, squares, n, m, s)
+            count, mean, squares = add_tile(count, mean, squares, values.to(tl.float32), valid)
         low = narrowed(values, expand, expand_bias, reduce, reduce_bias, E, R)
         save_narrow(narrow, low, pixel, valid, R, NARROW)
     if MOMENTS:
@@ -70,8 +69,8 @@ def _activate_kernel(
     first = tl.program_id(0) * each
     for tile in range(first, tl.minimum(first + each, tiles)):
         pixel, valid, at, there = tile_pixels(tile, pixels, TILE)
-        value = gated(tl.load(t + at, mask=there, other=0.0), gates, frame, tl.arange(0, 32))
-        value += skip * tl.load(x + at, mask=there, other=0.0).to(tl.float32)
+        value = gated(loaded(t, at, there), gates, frame, tl.arange(0, 32))
+        value += skip * loaded(x, at, there)
         value = tl.where(value > 0, value, 0.05 * value).to(p.dtype.element_ty)
         tl.store(p + at, value, mask=there)
         low = narrowed(value, expand, expand_bias, reduce, reduce_bias, E, R)
@@ -94,13 +93,12 @@ def _join_kernel(
     first = program * each
     for tile in range(first, tl.minimum(first + each, tiles)):
         _, valid, at, there = tile_pixels(tile, pixels, TILE)
-        value = gated(tl.load(t + at, mask=there, other=0.0), gates, frame, tl.arange(0, 32))
-        value += scale * tl.load(other + at, mask=there, other=0.0).to(tl.float32)
+        value = gated(loaded(t, at, there), gates, frame, tl.arange(0, 32))
+        value += scale * loaded(other, at, there)
         value = value.to(result.dtype.element_ty)
         tl.store(result + at, value, mask=there)
         if MOMENTS:
-            n, m, s = tile_moments(value.to(tl.float32), valid)
-            count, mean, squares = joined(count, mean, squares, n, m, s)
+            count, mean, squares = add_tile(count, mean, squares, value.to(tl.float32), valid)
     if MOMENTS:
         save_part(parts, frame, program, programs, count, mean, squares)
 
@@ -127,14 +125,13 @@ def _interact_kernel(
     first = program * each
     for tile in range(first, tl.minimum(first + each, tiles)):
         pixel, valid, at, there = tile_pixels(tile, pixels, TILE)
-        own = tl.load(x + at, mask=there, other=0.0).to(tl.float32)
-        others = tl.load(a + at, mask=there, other=0.0).to(tl.float32)
+        own = loaded(x, at, there)
+        others = loaded(a, at, there)
         first_b = (own + from_a * others).to(b1.dtype.element_ty)
         first_a = (others + from_x * own).to(a1.dtype.element_ty)
         tl.store(b1 + at, first_b, mask=there)
         tl.store(a1 + at, first_a, mask=there)
-        n, m, s = tile_moments(first_a.to(tl.float32), valid)
-        count, mean, squares = joined(count, mean, squares, n, m, s)
+        count, mean, squares = add_tile(count, mean, squares, first_a.to(tl.float32), valid)
         low = narrowed(first_b, expand, expand_bias, reduce, reduce_bias, E, R)
         save_narrow(narrow, low, pixel, valid, R, NARROW)
     save_part(parts, frame, program, programs, count, mean, squares)
@@ -166,7 +163,11 @@ def enter(
 def activate(
     t: Tensor, gates: Tensor, x: Tensor, skip: float, unit: Narrow
 ) -> tuple[Tensor, Tensor]:
-    """``leaky_relu(gate(t) + skip x, 0.05)`` and the next unit's narrow map."""
+    """``leaky_relu(gate(t) + skip x, 0.05)`` and the next unit's narrow map.
+
+    Args:
+        t, x: ``(N, H, W, 24)``. gates: of ``t``, ``(N, 2, 32)`` float32. unit: expand and reduce.
+    """
     shared, pixels = shared_pixels(t)
     p, narrow = t.new_empty(t.shape), narrow_map(t, unit)
     _activate_kernel[(shared.programs, len(t))](
@@ -180,7 +181,11 @@ def activate(
 def join(
     t: Tensor, gates: Tensor, other: Tensor, scale: float = 1.0, *, moments: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """``gate(t) + scale other``, and the parts of its moments (anything unless ``moments``)."""
+    """``gate(t) + scale other``, and the parts of its moments (anything unless ``moments``).
+
+    Args:
+        t, other: ``(N, H, W, 24)``. gates: of ``t``, ``(N, 2, 32)`` float32.
+    """
     shared, pixels = shared_pixels(t)
     result, parts = t.new_empty(t.shape), new_parts(t, shared)
     _join_kernel[(shared.programs, len(t))](
