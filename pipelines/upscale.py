@@ -67,20 +67,29 @@ def upscale(
     """Upscale ``source`` into ``destination``: plan, then run.
 
     Args:
-        source: any file FFmpeg reads.
-        destination: its ending chooses the container; by default beside the source, for a URL in
-            the current folder.
+        source: any file FFmpeg reads, or a URL of a protocol that it knows.
+        destination: a file; its ending chooses the container; by default beside the source, for a
+            URL in the current folder.
         scale: 2, 3 or 4; the preset's (2) by default.
-        on_event: called with progress and warnings.
+        on_event: called with a :class:`pipelines.events.Progress` or
+            :class:`~pipelines.events.Warned`, in the calling thread but for warnings of what is
+            finished. What it raises ends the run, and comes out of it.
         devices: workers, such as ``cuda:0,cuda:1`` or ``cpu:2x1``; each is a process, so that
             a script that asks for them needs the usual ``if __name__ == "__main__":``.
         ray: ``auto`` or the address of a Ray cluster whose nodes do the work.
         resume, fresh: as for :func:`run_upscale`.
         **wishes: as for :func:`plan_upscale`.
 
+    It may be called from any thread, by several at a time for different destinations.
+
+    Returns:
+        What was done: frames in and out, what was left behind, where the result is.
+
     Raises:
-        VsrError: some kind of it.
+        UsageError: an option that there is not, or that does not take such a value.
+        VsrError: whatever else goes wrong; see :mod:`vsr.errors`.
     """
+    run_wishes(on_event=on_event)
     _, run = prepare_upscale(
         source,
         destination,
@@ -161,10 +170,10 @@ def plan_upscale(
         source: path of the source.
         destination: path of the result; ``<stem>_x<scale>`` beside the source by default.
         preset: name or path of a preset; ``x<scale>`` by default.
-        start: beginning of the wanted part, in seconds from the first frame; a ``float`` is taken
-            as it is written: 0.1 is a tenth.
-        end: end of the wanted part, likewise.
-        frames: no more frames than this.
+        start: beginning of the wanted part, in seconds from the first frame, 0 or more; a ``float``
+            is taken as it is written: 0.1 is a tenth.
+        end: end of the wanted part, likewise, and behind ``start``.
+        frames: no more frames than this, 1 or more.
         choose: settles what runs the network, as :func:`vsr.engine.device.choose_device` does.
         **wishes: the other fields of :class:`vsr.plan.Request`, and ``device``, ``backend`` and
             ``reader``, by name; ``None`` is no wish. ``weights`` may be a

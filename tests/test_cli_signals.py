@@ -128,7 +128,7 @@ def test_a_second_signal_ends_what_the_first_has_not(
     monkeypatch: pytest.MonkeyPatch,
     capsys: Captured,
 ) -> None:
-    monkeypatch.setattr(entry, "_PATIENCE", 3600.0)
+    monkeypatch.setattr(entry, "PATIENCE", 3600.0)
 
     def work() -> None:
         drop(signal.SIGINT)
@@ -146,7 +146,7 @@ def test_cleaning_up_is_left_alone(
     cleaned = []
 
     def pause(what: str) -> None:
-        time.sleep(4 * entry._PATIENCE)
+        time.sleep(4 * entry.PATIENCE)
         cleaned.append(what)
 
     def steps() -> Iterator[None]:
@@ -204,7 +204,7 @@ def test_who_takes_the_signals_over_decides(
         try:
             for _ in range(3000):
                 if heard:
-                    time.sleep(3 * entry._PATIENCE)  # it must not come once more
+                    time.sleep(3 * entry.PATIENCE)  # it must not come once more
                     return
                 time.sleep(0.01)
         finally:

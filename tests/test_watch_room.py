@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from synth import make_clip
+from watching import watcher
 
 import pipelines.watch.watcher
 from pipelines.queue.job import Identity, Job
@@ -24,7 +25,6 @@ from pipelines.queue.room.space import space_needed
 from pipelines.queue.room.stream import log_stream
 from pipelines.queue.run import Policy, Queue, Runner
 from pipelines.upscale import prepare_upscale
-from pipelines.watch.request import WatchRequest
 from pipelines.watch.watcher import Said, Watcher
 from vsr.cli.queue import json_listener, text_listener
 
@@ -75,17 +75,6 @@ def test_a_ledger_that_nobody_waits_for_stays_usable(tmp_path: Path) -> None:
         assert ledger.counts()["queued"] == 1
 
 
-def watcher(folder: Path, events: list[Any], *, once: bool = False) -> Watcher:
-    request = WatchRequest(
-        source=folder / "in",
-        destination=folder / "out",
-        wishes={"model": "bicubic"},
-        settle=0,
-        once=once,
-    )
-    return Watcher(request, on_event=events.append, written=lambda _: False)
-
-
 def test_a_watcher_waits_for_room_for_its_ledger(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,7 +93,7 @@ def test_a_watcher_waits_for_room_for_its_ledger(
 
     monkeypatch.setattr(Watcher, "_wait_for_room", waiting)
     events: list[Any] = []
-    with watcher(folder, events) as one:
+    with watcher(folder, events, once=False) as one:
         fill(one.ledger, free=0)
         one._look()
         assert one.ledger.counts()["queued"] == 60

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from synth import make_clip
+from watching import watcher
 
 from pipelines.batch import upscale_all
 from pipelines.queue.job import Job
@@ -20,26 +21,10 @@ from pipelines.queue.ledger import Ledger
 from pipelines.queue.messages import Failed, Finished, Message, Order, Outcome
 from pipelines.queue.process import Worker
 from pipelines.queue.room.share import Room
-from pipelines.queue.run import Policy, Runner
-from pipelines.watch.request import WatchRequest
-from pipelines.watch.watcher import Watcher
+from pipelines.queue.run import Runner
 from vsr.errors import UsageError
 
 Events = list[Any]
-
-
-def watcher(
-    folder: Path, events: Events | None = None, *, later: float = 0.0, **more: Any
-) -> Watcher:
-    """A watcher that looks once at ``folder/in``, ``later`` seconds from now."""
-    more.setdefault("policy", Policy(attempts=1, delay=0))
-    more.setdefault("wishes", {"model": "bicubic"})
-    request = WatchRequest(
-        source=folder / "in", destination=folder / "out", settle=0, once=True, **more
-    )
-    heard = None if events is None else events.append
-    clock = lambda: time.time() + later  # noqa: E731
-    return Watcher(request, on_event=heard, written=lambda _: False, clock=clock)
 
 
 def run(folder: Path, events: Events | None = None, **more: Any) -> tuple[int, dict[str, Job]]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from synth import make_clip
 from watchfiles import Change
+from watching import watcher
 
 import pipelines.queue.run
 import pipelines.watch.watcher
@@ -38,20 +39,6 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "in").mkdir()
     (tmp_path / "out").mkdir()
     return tmp_path
-
-
-def watcher(folder: Path, events: list[Any], *, later: float = 0.0, **policy: Any) -> Watcher:
-    """A watcher that looks once, ``later`` seconds from now."""
-    request = WatchRequest(
-        source=folder / "in",
-        destination=folder / "out",
-        wishes={"model": "bicubic"},
-        settle=0,
-        once=True,
-        policy=Policy(**policy),
-    )
-    clock = lambda: time.time() + later  # noqa: E731
-    return Watcher(request, on_event=events.append, written=lambda _: False, clock=clock)
 
 
 def test_a_look_ends_when_the_watcher_is_to_stop(
@@ -101,14 +88,14 @@ def test_a_time_by_a_clock_that_was_wrong_is_not_waited_for(
 ) -> None:
     monkeypatch.setattr(Worker, "do", fail)
     (folder / "in" / "bad.mkv").write_bytes(b"no video" * 100)
-    with watcher(folder, [], later=10 * 86400) as one:
+    with watcher(folder, [], later=10 * 86400, policy=Policy()) as one:
         one.run()
-    with watcher(folder, []) as one:
+    with watcher(folder, [], policy=Policy()) as one:
         one.run()
         (job,) = one.ledger.jobs()
     assert (job.state, job.attempts) == ("failed", 1)
     assert job.next_try <= time.time() + 3600
-    with watcher(folder, [], later=3601) as one:
+    with watcher(folder, [], later=3601, policy=Policy()) as one:
         one.run()
         (job,) = one.ledger.jobs()
     assert job.attempts == 2
@@ -123,7 +110,7 @@ def test_an_empty_file_is_not_settled_yet() -> None:
 
 def test_an_empty_file_is_left_where_it_is(folder: Path) -> None:
     (folder / "in" / "a.mkv").touch()
-    with watcher(folder, [], attempts=1) as one:
+    with watcher(folder, []) as one:
         assert one.run() == 0
         assert one.ledger.known() == {}
     assert (folder / "in" / "a.mkv").exists()
@@ -268,7 +255,7 @@ def test_what_was_moved_away_as_the_watcher_was_killed_is_quarantined(
         set_aside(*arguments)
         raise Killed
 
-    with watcher(folder, [], attempts=1) as one, monkeypatch.context() as now:
+    with watcher(folder, []) as one, monkeypatch.context() as now:
         now.setattr(pipelines.queue.run, "set_aside", killed)
         now.setattr(Runner, "_again", lambda *_: None)  # nothing is written after the kill
         one._look()
@@ -276,14 +263,14 @@ def test_what_was_moved_away_as_the_watcher_was_killed_is_quarantined(
             one._runners[0].run_next()
         assert one.ledger.counts()["running"] == 1
     events: list[Any] = []
-    with watcher(folder, events, attempts=1) as one:
+    with watcher(folder, events) as one:
         assert one.run() == 3
         (job,) = one.ledger.jobs()
     aside = folder / "in" / "vsr-quarantine" / "bad.mkv"
     assert (job.state, job.moved_to, job.log) == ("quarantined", str(aside), f"{aside}.log")
     assert (job.error, job.attempts) == ("InputError", 1)
     aside.rename(folder / "in" / "bad.mkv")
-    with watcher(folder, [], attempts=1) as one:
+    with watcher(folder, []) as one:
         one.run()
         (job,) = one.ledger.jobs()
     assert (job.state, Path(job.moved_to).name) == ("quarantined", "bad (2).mkv")

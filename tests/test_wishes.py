@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from independent import decode_frames
@@ -113,3 +115,30 @@ def test_seconds_may_be_fractions(tmp_path: Path) -> None:
     report = vsr.upscale(clip.path, model="bicubic", start=start, end=end, options={"tune": "film"})
     assert (report.frames_out, report.destination) == (5, str(tmp_path / "in_x2.mp4"))
     assert len(decode_frames(tmp_path / "in_x2.mp4").times) == 5
+
+
+@pytest.mark.parametrize("name", ["start", "end"])
+@pytest.mark.parametrize(
+    "seconds", [-1, -0.5, Fraction(-1, 3), float("nan"), float("inf"), True, "1", 1 + 0j, None]
+)
+def test_a_time_is_a_number_from_0_on(name: str, seconds: Any) -> None:
+    if seconds is None:
+        assert plan_wishes(source="a.mp4", **{name: None}) == {"source": "a.mp4"}
+        return
+    with pytest.raises(UsageError, match=f"{name} must be a number of seconds, 0 or more"):
+        plan_wishes(source="a.mp4", **{name: seconds})
+
+
+@pytest.mark.parametrize(
+    "seconds", [0.08, Fraction("0.08"), Decimal("0.08"), np.float64(0.08), np.float32(0.08)]
+)
+def test_a_time_is_the_number_it_is_written_as(seconds: Any) -> None:
+    assert plan_wishes(source="a.mp4", start=seconds)["start"] == Fraction(2, 25)
+    whole = plan_wishes(source="a.mp4", start=np.int64(2))["start"]
+    assert whole == 2
+    assert type(whole.numerator) is int
+
+
+def test_who_listens_must_be_a_function() -> None:
+    with pytest.raises(UsageError, match="on_event must be a function, not 5"):
+        vsr.upscale("is not looked at.mp4", on_event=5)  # type: ignore[arg-type]

@@ -16,11 +16,13 @@ import sys
 import threading
 import time
 import traceback
+from _thread import start_new_thread
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
+from types import FrameType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pipelines.events import Event, Progress
@@ -42,6 +44,7 @@ from pipelines.queue.room.stream import FULL, log_stream
 from vsr import __version__
 from vsr.errors import OutputError, VsrError
 from vsr.media.av_errors import av_errors
+from vsr.stopping import PATIENCE, Raised, give_again, importing
 
 if TYPE_CHECKING:
     from vsr.types import Plan
@@ -60,6 +63,8 @@ class _Worker:
         self._names: SimpleQueue[Named | None] = SimpleQueue()
         self._stop = False
         self._interruptible = False
+        self._raised = Raised()
+        self._over = False
         self._result: tuple[Path, Identity] | None = None
         self._logging = False
 
@@ -71,17 +76,37 @@ class _Worker:
                 (self._names if isinstance(found, Named) else self._orders).put(found)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    def on_signal(self, *_: object) -> None:
+    def on_signal(self, _number: int, frame: FrameType | None) -> None:
         """Stop: at once where that is safe, else at the next place where it is."""
-        self._stop = True
-        self._orders.put(None)
-        self._names.put(None)
-        if self._interruptible:
-            self._interruptible = False
-            raise KeyboardInterrupt
+        if not self._stop:
+            self._stop = True
+            self._orders.put(None)
+            self._names.put(None)
+            # No threading.Thread: what is interrupted here may hold that module's locks.
+            start_new_thread(self._remind, ())
+        if self._must_stop() and not importing(frame, _Worker.work.__code__):
+            raise self._raised.new(signal.SIGTERM)
+
+    def _must_stop(self) -> bool:
+        """Whether to interrupt; what has been interrupted cleans up in peace."""
+        return self._stop and self._interruptible and self._raised.lost
+
+    def _remind(self) -> None:
+        """Give the signal again for as long as its exception is lost. Runs in a thread."""
+        while not self._over:
+            time.sleep(PATIENCE)
+            # Whoever has taken the signal over, as Ray does while it begins, gives it back.
+            if self._must_stop() and signal.getsignal(signal.SIGTERM) == self.on_signal:
+                give_again(signal.SIGTERM)
 
     def work(self) -> None:
         """Do what is ordered."""
+        try:
+            self._work()
+        finally:
+            self._over = True
+
+    def _work(self) -> None:
         while not self._stop:
             order = self._orders.get()
             if order is None:
@@ -101,9 +126,8 @@ class _Worker:
         pickle.dump(message, self._out)
         self._out.flush()
         self._interruptible = before
-        if before and self._stop:
-            self._interruptible = False
-            raise KeyboardInterrupt
+        if self._must_stop():
+            raise self._raised.new(signal.SIGTERM)
 
     def _outcome(self, order: Order) -> Outcome:
         made: list[Path] = []
@@ -114,11 +138,13 @@ class _Worker:
                 return Stopped()
             return self._do(order, made)
         except KeyboardInterrupt:
+            self._interruptible = False
             if self._result is not None and is_at(*self._result):
                 return Finished(str(self._result[0]), None)
             self._say("stopped")
             return Stopped()
         except BaseException as error:  # noqa: BLE001 - whatever it is, the queue must hear of it
+            self._interruptible = False
             if self._logging or not isinstance(error, VsrError):
                 traceback.print_exc()
             return _outcome_of(error, order)

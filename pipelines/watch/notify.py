@@ -38,7 +38,9 @@ class Notifier:
     """Calls ``changed`` after something below ``folder`` has changed, from a thread of its own.
 
     It only wakes who looks at the folder: what has changed is found by looking, so that nothing is
-    missed if the system forgets to tell.
+    missed if the system forgets to tell. Links to folders are watched, because watchfiles cannot be
+    told not to follow them, but changes behind them wake nobody: looking does not follow them. Of
+    what links to files lead to, nothing is told.
 
     Args:
         folder: what is watched, with all that is in it.

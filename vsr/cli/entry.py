@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 import traceback
-import weakref
 from _thread import allocate_lock, start_new_thread
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -23,6 +22,7 @@ from vsr.cli.command import wants_debug, wants_json
 from vsr.cli.group import cli
 from vsr.cli.output import StdoutError, echo, echo_json, note
 from vsr.errors import EXIT_CODES, UsageError, VsrError, exit_code
+from vsr.stopping import PATIENCE, Raised, Stopped, give_again, importing
 
 __all__ = ["main", "run"]
 
@@ -32,16 +32,6 @@ _USAGE = EXIT_CODES[UsageError]
 # Shells report 128 plus the signal's number for a program that a signal ended.
 _SIGNALLED = 128
 _BROKEN_PIPE = _SIGNALLED + 13
-# Seconds between looks at whether a stop has arrived.
-_PATIENCE = 0.1
-
-
-class _Stopped(KeyboardInterrupt):
-    """Somebody wants this process to end. A KeyboardInterrupt, so that all clean up alike."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
 
 
 def main() -> NoReturn:
@@ -136,7 +126,7 @@ def _discard_output() -> None:
 
 
 def _code(error: BaseException) -> int:
-    if isinstance(error, _Stopped):
+    if isinstance(error, Stopped):
         return _SIGNALLED + error.number
     if isinstance(error, click.ClickException):
         return error.exit_code
@@ -190,7 +180,7 @@ def _explain(error: BaseException, debug: bool) -> tuple[str, str, str]:
     if isinstance(error, click.ClickException):
         return error.format_message(), "", ""
     if isinstance(error, KeyboardInterrupt):
-        number = error.number if isinstance(error, _Stopped) else signal.SIGINT
+        number = error.number if isinstance(error, Stopped) else signal.SIGINT
         how = "by Ctrl-C" if number == signal.SIGINT else f"by {signal.Signals(number).name}"
         then = error.__cause__
         if isinstance(then, VsrError):  # what went wrong on the way out
@@ -222,14 +212,13 @@ class _Signals:
     The first one lets the run clean up. The network cannot be interrupted within a frame, so that
     may take seconds; the second says so, the third ends the process at once.
 
-    Exceptions get lost: torch imports NumPy from C++, and drops whatever comes of it. So none is
-    raised within an import, and one that nobody has any more is raised again.
+    No exception gets lost (:mod:`vsr.stopping`).
     """
 
     def __init__(self) -> None:
         self._number = 0  # of the first signal
         self._received = 0
-        self._raised: weakref.ref[_Stopped] | None = None
+        self._raised = Raised()
         self._reminded = False
         self._over = False
         self._turn = allocate_lock()
@@ -258,24 +247,15 @@ class _Signals:
     def check(self) -> None:
         """Raise if there was a signal that the block has not noticed."""
         if self._number:
-            raise self._stop()
+            raise self._raised.new(self._number)
 
     def ended(self, error: BaseException) -> BaseException:
         """What has ended the block that raised ``error``: the signal, if there was one."""
         if not self._number or isinstance(error, KeyboardInterrupt):
             return error
-        stop = self._stop()
+        stop = self._raised.new(self._number)
         stop.__cause__ = error
         return stop
-
-    def _stop(self) -> _Stopped:
-        stop = _Stopped(self._number)
-        self._raised = weakref.ref(stop)
-        return stop
-
-    def _lost(self) -> bool:
-        """Whether no exception for the signal is on its way, nor being handled."""
-        return self._raised is None or self._raised() is None
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         reminded, self._reminded = self._reminded, False
@@ -286,23 +266,22 @@ class _Signals:
             self._number = number
             # No threading.Thread: what is interrupted here may hold that module's locks.
             start_new_thread(self._remind, ())
-        importing = _importing(frame)
-        if self._lost() and not importing:
-            # Kept in no variable: its traceback has this frame, and it would keep itself alive.
-            raise self._stop()
+        loading = importing(frame, run.__code__)
+        if self._raised.lost and not loading:
+            raise self._raised.new(self._number)
         if self._received == 2 and not reminded:
-            what = "what is being loaded" if importing else "the frame at hand"
+            what = "what is being loaded" if loading else "the frame at hand"
             end = "Once more ends it now, and may leave a temporary file."
             note("stopping", f"waiting for {what}. {end}", "yellow")
 
     def _remind(self) -> None:
         """Give the signal again for as long as its exception is lost. Runs in a thread."""
         while True:
-            time.sleep(_PATIENCE)
+            time.sleep(PATIENCE)
             with self._turn:
                 if self._over:
                     return
-                if not self._lost():
+                if not self._raised.lost:
                     continue
                 number = self._number
                 ours = signal.getsignal(number) == self._handle
@@ -311,18 +290,6 @@ class _Signals:
                 else:
                     # Somebody has taken over, as `vsr watch` does, and decides what it means.
                     self._number = 0
-                if hasattr(signal, "pthread_kill"):
-                    signal.pthread_kill(threading.main_thread().ident or 0, number)
-                else:
-                    signal.raise_signal(number)
+                give_again(number)
                 if not ours:
                     return
-
-
-def _importing(frame: FrameType | None) -> bool:
-    """Whether ``frame`` is at work for an import that began within :func:`run`."""
-    while frame is not None and frame.f_code is not run.__code__:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
-            return True
-        frame = frame.f_back
-    return False

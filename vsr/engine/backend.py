@@ -6,6 +6,7 @@ batching are the upscaler's, so that every backend is fed the same samples.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -28,6 +29,7 @@ __all__ = [
     "Dtype",
     "ReplayingBackend",
     "backend_class",
+    "check_process",
     "open_backend",
 ]
 
@@ -149,8 +151,34 @@ def open_backend(name: str, model: ModelPlan, device: str, dtype: str) -> Backen
     from vsr.processor import heed_quota
 
     heed_quota()
+    check_process()
     with _torchs_own_defaults():
         return kind(model, device, dtype)
+
+
+def check_process() -> None:
+    """Make sure that torch's threads are this process's own.
+
+    They stay behind in a fork, and torch would wait for them for ever.
+
+    Raises:
+        BackendError: this process was forked from one that has used a network.
+    """
+    global _user
+    import torch
+
+    here = os.getpid()
+    _user = _user or here
+    if _user != here and torch.get_num_threads() > 1:
+        raise BackendError(
+            "this process was forked from one that has used a network, and torch's threads stay "
+            "behind in a fork",
+            remedy="Begin it by multiprocessing.get_context('spawn'), or call "
+            "torch.set_num_threads(1) in it first.",
+        )
+
+
+_user: int | None = None  # the process that was the first to use a network
 
 
 @contextmanager

@@ -8,17 +8,17 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Self, TypeVar, overload
+from typing import Any, Self, TypeVar, overload
 
 import torch
 
-from vsr.engine.backend import open_backend
+from vsr.engine.backend import check_process, open_backend
 from vsr.engine.cuda.streams import CudaLayer, Pipeline, Ready
 from vsr.engine.device import choose_device
 from vsr.engine.fitting import Fitting, out_of_memory
+from vsr.engine.given import check_batch, check_rgb
 from vsr.engine.modes import Passes, effect_of_tiles
 from vsr.engine.torch_backend import exact_on
-from vsr.errors import UsageError
 from vsr.media.color import batch_to_rgb, from_rgb
 from vsr.models.bicubic import Bicubic
 from vsr.types import (
@@ -32,6 +32,7 @@ from vsr.types import (
     Plan,
     pixel_format,
 )
+from vsr.values import Check, checked, choice, device_name, name_or_file, text, whole
 
 __all__ = ["Upscaler"]
 
@@ -41,25 +42,44 @@ T = TypeVar("T")
 _VIDEO = pixel_format("yuv444p")
 _VIDEO_COLOR = Color(Matrix.BT709, range=ColorRange.LIMITED)
 
+_TAKES: dict[str, Check] = {
+    "scale": whole(),  # which there are is the model's to say
+    "model": text,
+    "weights": name_or_file,
+    "device": device_name,
+    "backend": text,
+    "dtype": choice("auto", "float32", "float16", "bfloat16"),
+    "mode": text,
+}
+
 
 class Upscaler:
     """A network ready to upscale RGB tensors or frame batches.
 
     Args:
         scale: 2, 3 or 4.
-        model: row of the model table.
+        model: row of the model table: ``fdiwn``, ``fdiwn-m``, ``bicubic``.
         weights: name of a set (``clean``, ``video``, ``authors``, or what was imported) or a
             weights file; a :class:`~pathlib.Path` is always a file. ``clean`` by default: frames
             alone do not say what they were compressed with.
-        device, backend, dtype: as on the command line; ``auto`` chooses. ``device`` may be a
-            :class:`torch.device`.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``, or a :class:`torch.device`; ``auto`` is
+            the first GPU, else the CPU.
+        backend: row of the backend table (`vsr doctor` lists them), or ``auto``.
+        dtype: what features are stored as, ``float32``, ``float16`` or ``bfloat16``; ``auto`` is
+            the backend's own choice.
         mode: what the network weights a frame by: ``exact`` all of it, ``paper`` four overlapping
             quarters, ``lagged`` the frame before: frames must then come in their order, from one
             thread, and :meth:`reset` goes between videos. In the other modes threads may share it.
 
+    It pickles as what it was asked for: another process loads the network anew. Processes are to be
+    spawned: torch's threads stay behind in a fork, which can use a network on one thread only.
+
     Raises:
-        ModelError: no such model, or its weights cannot be loaded.
-        BackendError: the device or backend is missing.
+        UsageError: an argument does not take such a value (``scale="2"``), or there is no such
+            backend or mode.
+        ModelError: no such model, not at this scale, or its weights cannot be loaded.
+        BackendError: the device is missing, or no backend does that on it; or this process was
+            forked from one that has used a network.
     """
 
     def __init__(
@@ -73,11 +93,14 @@ class Upscaler:
         dtype: str = "auto",
         mode: Mode = "exact",
     ) -> None:
+        asked: dict[str, Any] = {"scale": scale, "model": model, "weights": weights}
+        asked |= {"device": device, "backend": backend, "dtype": dtype, "mode": mode}
+        asked = checked(_TAKES, asked, needed=_TAKES.keys() - {"weights"})
+        self._asked = asked
+        scale, weights = asked["scale"], asked.get("weights")
         facts = choose_device(
             device, backend, model=model, dtype=None if dtype == "auto" else dtype, mode=mode
         )
-        if isinstance(weights, Path):
-            weights = str(weights.absolute())
         self.scale = scale
         self._backend = open_backend(
             facts.backend,
@@ -96,6 +119,10 @@ class Upscaler:
         self._fitting = Fitting(
             effect_of_tiles(model, facts.backend), getattr(self._backend, "notes", None)
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Another process loads the network anew; frames so far are not its own.
+        return _load, (type(self), self._asked)
 
     @classmethod
     def of(cls, plan: Plan) -> Self:
@@ -142,35 +169,33 @@ class Upscaler:
         """Upscale RGB or a batch of frames.
 
         Args:
-            frames: ``(N, 3, H, W)`` float RGB, nominally 0..255; or a :class:`FrameBatch`, whose
-                result has the same pixel format and colour.
+            frames: ``(N, 3, H, W)`` RGB of real numbers, nominally 0..255 whatever their type, on
+                any device; or a :class:`FrameBatch`, whose result has the same pixel format and
+                colour. Neither is changed.
 
         Returns:
-            What went in, ``scale`` times as wide and high; float32 RGB is on the network's device
-            and not clamped.
+            What went in, ``scale`` times as wide and high, without gradients; float32 RGB is on the
+            network's device and not clamped.
 
         Raises:
             BackendError: the device failed.
             OutOfMemoryError: the device has no room for a tile of a frame, or for the result.
-            UsageError: a tensor of another shape.
+            UsageError: something else, or a tensor of another shape.
         """
+        check_process()
         if isinstance(frames, FrameBatch):
-            return self.upscale(frames, frames.format, frames.color)
-        if frames.dim() != 4 or frames.shape[1] != 3 or 0 in frames.shape[2:]:
-            said = "x".join(str(n) for n in frames.shape)
-            one = frames.dim() == 3 and frames.shape[0] == 3
-            raise UsageError(
-                f"frames must be (N, 3, H, W), not {said}",
-                remedy="Of a single frame, pass frame[None]." if one else "",
-            )
+            check_batch(frames)
+            larger = self.upscale(frames, frames.format, frames.color)
+            return replace(larger, planes=tuple(map(_own, larger.planes)))
+        check_rgb(frames)
 
         def enlarge(first: int, end: int, side: int | None) -> torch.Tensor:
             with self._room(frames.shape):
                 rgb = frames[first:end].to(self.device, torch.float32)
                 network = partial(self._passes, self._backend, side=side)
-                return (
-                    network(rgb) if self._pipeline is None else self._pipeline.alone(rgb, network)
-                )
+                if self._pipeline is not None:
+                    return _own(self._pipeline.alone(rgb, network))
+                return _own(network(rgb))
 
         count, _, height, width = frames.shape
         with self._room(frames.shape):
@@ -316,10 +341,23 @@ class Upscaler:
         return out_of_memory(self.device, f"a batch of {size}")
 
 
+def _load(kind: type[Upscaler], asked: dict[str, Any]) -> Upscaler:
+    return kind(**asked)
+
+
 def _at(
     index: int, work: Callable[[int, int, int | None], T], first: int, end: int, side: int | None
 ) -> T:
     return work(index + first, index + end, side)
+
+
+def _own(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor that its owner may change in place: torch forbids that for those of inference."""
+    return (
+        tensor.clone()
+        if tensor.is_inference() and not torch.is_inference_mode_enabled()
+        else tensor
+    )
 
 
 def _shown(rgb: torch.Tensor) -> FrameBatch:
