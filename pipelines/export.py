@@ -17,6 +17,8 @@ __all__ = ["NEWEST_OPSET", "OnnxFile", "export_onnx"]
 #: Newest version of ONNX's operators whose nodes are as they are written here.
 NEWEST_OPSET = 21
 _DTYPES = ("float32", "float16")
+#: Side of a frame, pixels.
+_LONGEST = 999_999
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +87,10 @@ def export_onnx(
         raise UsageError(
             f"ONNX files are not written in {dtype}", remedy=f"Use {' or '.join(_DTYPES)}."
         )
-    if size is not None and min(size) < 1:
-        raise UsageError(f"{size[0]}x{size[1]} is no size of a frame", remedy="Use WIDTHxHEIGHT.")
+    if size is not None and not (min(size) >= 1 and max(size) <= _LONGEST):
+        raise UsageError(
+            f"{size[0]}x{size[1]} is no size of a frame", remedy=f"Sides are 1 to {_LONGEST}."
+        )
     check_exportable(model)
     loaded = load_model(model, scale, weights, dtype=getattr(torch, dtype))
     with new_files([path], overwrite=overwrite) as (part,):

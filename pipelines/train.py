@@ -14,7 +14,7 @@ import torch
 
 from pipelines.queue.lock import Lock
 from vsr.engine.device import choose_device
-from vsr.errors import BackendError, OutputError, UsageError
+from vsr.errors import BackendError, NameTakenError, OutputError, UsageError
 from vsr.models.weights import read_weights, sha256, unwritable, write_file
 from vsr.processor import bfloat16_instructions, heed_quota
 from vsr.training.data.contrast import CONTRAST_FORMAT, contrast_name
@@ -123,7 +123,7 @@ def train(
         UsageError: the settings make no sense, or are not those of the run in ``out``; another
             process is at that run.
         InputError: images are missing, unreadable or too small.
-        OutputError: the folder cannot be written.
+        OutputError: the folder cannot be written, or has files that the run would replace.
         VsrError: other kinds of it; see :mod:`vsr.errors`.
     """
     begun = time.perf_counter()
@@ -216,6 +216,7 @@ def _claim(
     _tidy(folder, weights)
     path, data_path = folder / SETTINGS, folder / DATA
     if not path.is_file():
+        _check_new(folder, weights)
         write_file(data_path, "".join(f"{line}\n" for line, _ in sources.values()).encode("ascii"))
         settings.save(path)
         return
@@ -227,7 +228,7 @@ def _claim(
             remedy="Repeat its command to go on with it, or choose another folder for --out. "
             "To build on its weights, name them with --start-from.",
         )
-    known = data_path.read_text(encoding="ascii").splitlines() if data_path.is_file() else []
+    known = data_path.read_text("ascii", "replace").splitlines() if data_path.is_file() else []
     for name, (line, where) in sources.items():
         if line not in known and (name == "images" or len(known) > 1):
             raise UsageError(
@@ -236,6 +237,17 @@ def _claim(
                 remedy="Choose another folder for --out; to build on its weights, name them with "
                 "--start-from.",
             )
+
+
+def _check_new(folder: Path, weights: str) -> None:
+    """Raise if a new run would go on from a file that is not its own, or replace one."""
+    there = [name for name in (CHECKPOINT, weights, LOG, CURVES) if (folder / name).exists()]
+    if there:
+        raise NameTakenError(
+            f"the folder has {' and '.join(there)} and no {SETTINGS} to say of which run",
+            where=str(folder),
+            remedy="Choose another folder for --out, or take them out of this one.",
+        )
 
 
 def _tidy(folder: Path, weights: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from pipelines.report.files import check_results
 from vsr.errors import ModelError, OutputError, UsageError
 from vsr.models.cache import cache_path, install, installed, new_file
 from vsr.models.download import AUTHORS_FILES, AUTHORS_URL, Checkpoint, fetch
@@ -168,7 +169,7 @@ def export_weights(
     Raises:
         ModelError: the file holds no weights of a known model, or they do not fit into float16.
         UsageError: the destination has another ending.
-        OutputError: it cannot be written.
+        OutputError: it cannot be written, or would replace the source.
     """
     path = Path(destination)
     if path.suffix != ".safetensors":
@@ -179,6 +180,7 @@ def export_weights(
             where=destination,
             remedy="Choose another name, or replace it with --overwrite.",
         )
+    check_results([path], [source])
     origin = Path(source)
     state = read_weights(origin)
     fits = fitting_model(state)

@@ -43,7 +43,7 @@ def test_clip_has_pictures_and_sound(tmp_path: Path) -> None:
     assert (info.videos[0].width, info.videos[0].height, info.videos[0].frames) == (32, 16, 5)
 
 
-@pytest.mark.parametrize("size", [(33, 32), (0, 16)])
+@pytest.mark.parametrize("size", [(33, 32), (0, 16), (100_000, 16)])
 def test_sizes_that_cannot_be_made(size: tuple[int, int]) -> None:
     with pytest.raises(UsageError, match="cannot be made"):
         run_bench("", size=size)

@@ -106,6 +106,9 @@ def test_results_do_not_replace_what_is_judged(clip: str, tmp_path: Path, capsys
         (["--suite", "paper", "--data", "a", "--end", "3"], "--end means nothing for --suite"),
         (["a.mkv", "--align", "start"], "--align means nothing for a CLIP"),
         (["a.mkv", "--metrics", ","], "no metric is named"),
+        (["a.mkv", "-o", "."], "the scores need the name of a file, and this is a folder"),
+        (["a.mkv", "-o", ".."], "..: the scores need the name of a file"),
+        (["a.mkv", "-o", "out/"], "FILE becomes FILE.json and FILE.csv"),
         (["a.mkv", "--metrics", "ms_ssim"], "it needs 176 pixels each way, and 64x48 are left"),
         (["a.mkv", "--model", "bicubic", "--metrics", "flicker", "--frames", "1"], "two frames"),
         (["a.mkv", "--degrade", "fog"], "'fog' is no degradation"),
@@ -124,6 +127,20 @@ def test_wrong_usage(
     assert run(["eval", *arguments]) == 2
     assert message in capsys.readouterr().err
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_name_that_is_too_long(clip: str, tmp_path: Path, capsys: Captured) -> None:
+    before = sorted(tmp_path.iterdir())
+    assert run(["eval", clip, *QUICK, "-o", "q" * 300]) == 4
+    assert "this name is longer than its file system takes" in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_measures_may_be_listed_with_blanks(clip: str, capsys: Captured) -> None:
+    quick = ("--model", "bicubic", "--device", "cpu", "--json")
+    assert run(["eval", clip, "--metrics", " ssim_y, psnr_y", *quick]) == 0
+    measured = [metric["name"] for metric in json.loads(capsys.readouterr().out)["metrics"]]
+    assert measured == ["psnr_y", "psnr_y_pooled", "ssim_y", "seconds"]
 
 
 @pytest.mark.parametrize("weights", ["clean", "missing.pt"])

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 
 import pytest
 from synth import make_clip
 
+from pipelines.export import export_onnx
 from vsr.cli.entry import run
+from vsr.cli.output import echo_json
 from vsr.errors import OutputError, UsageError
 from vsr.media.containers import CONTAINERS
 from vsr.plan import default_destination
@@ -99,6 +103,77 @@ def test_results_are_no_urls(
 
 
 @pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        (["watch", "in", "s3://bucket/out"], "'OUT'"),
+        (["watch", "http://host/in", "out"], "'IN'"),
+        (["watch", "in", "out", "--ledger", "s3://bucket/l.sqlite"], "'--ledger'"),
+        (["watch", "in", "out", "--quarantine", "s3://bucket/bad"], "'--quarantine'"),
+        (["watch", "status", "s3://bucket/out"], "'OUT'"),
+        (["extract", "in.mp4", "-o", "s3://bucket/a.mkv"], "'-o' / '--output'"),
+        (["compare", "in.mp4", "in.mp4", "-o", "s3://bucket/a.html"], "'-o' / '--output'"),
+        (["compare", "in.mp4", "in.mp4", "--still", "s3://bucket/a.png"], "'--still'"),
+        (["eval", "in.mp4", "-s", "2", "-o", "s3://bucket/a"], "'-o' / '--output'"),
+        (["eval", "in.mp4", "-s", "2", "--report", "s3://bucket/a.html"], "'--report'"),
+        (["bench", "-o", "s3://bucket/a.json"], "'-o' / '--output'"),
+        (["export", "--onnx", "s3://bucket/a.onnx", "-s", "2"], "'--onnx'"),
+        (["weights", "export", "a.pt", "s3://bucket/a.safetensors"], "'DST'"),
+        (["train", "--data", "in", "--out", "s3://bucket/run"], "'-o' / '--out'"),
+        (["train", "--data", "in", "--out", "run", "--store", "s3://bucket/s"], "'--store'"),
+    ],
+)
+def test_what_is_written_is_on_this_machine(
+    command: list[str],
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Captured,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(command) == 2
+    err = capsys.readouterr().err
+    assert f"Invalid value for {name}: " in err
+    assert "is a URL; it must be on a disk of this machine." in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("value", ["1e300", "31536001", "-1"])
+@pytest.mark.parametrize("option", ["--settle", "--poll", "--retry-delay"])
+def test_waits_end_within_a_year(
+    option: str,
+    value: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Captured,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["watch", "in", "out", option, value]) == 2
+    said = capsys.readouterr().err
+    assert f"'{option}': {float(value)} is not in the range 0<" in said
+    assert "x<=31536000." in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["upscale", "in.mp4", "--start"],
+        ["watch", "in", "out", "--keep-free"],
+        ["watch", "in", "out", "--serve", "127.0.0.1:"],
+        ["extract", "in.mp4", "--range", "0:"],
+        ["train", "--data", "in", "--out", "run", "--time-budget"],
+    ],
+)
+def test_numbers_longer_than_python_reads_are_no_bugs(command: list[str], capsys: Captured) -> None:
+    # What ends in a colon is the beginning of the value.
+    *rest, last = command
+    value = "9" * 5000 + ("h" if last == "--time-budget" else "")
+    asked = [*rest, last + value] if last.endswith(":") else [*command, value]
+    assert run(asked) == 2
+    assert "Invalid value for" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("url", "result"),
     [
         ("https://host:80/a/film%20one.mp4?key=a/b.mov#t=1", "film one_x2.mp4"),
@@ -135,3 +210,30 @@ def test_the_result_of_a_url_is_in_the_current_folder(
     assert "what the result could be called" in " ".join(capsys.readouterr().err.split())
     assert sorted(path.name for path in tmp_path.rglob("*.mkv")) == ["in.mkv", "in_x2.mkv"]
     assert (tmp_path / "here" / "in_x2.mkv").is_file()
+
+
+def test_json_has_no_numbers_that_json_does_not_know(capsys: Captured) -> None:
+    echo_json({"event": "stepped", "loss": math.nan, "psnr": (math.inf, -math.inf, 1.5)})
+
+    def fail(constant: str) -> None:
+        raise AssertionError(constant)
+
+    found = json.loads(capsys.readouterr().out, parse_constant=fail)
+    assert found == {"event": "stepped", "loss": "NaN", "psnr": ["Infinity", "-Infinity", 1.5]}
+
+
+@pytest.mark.parametrize("command", [["export", "--onnx", "x.onnx"], ["bench"]])
+@pytest.mark.parametrize("size", ["9" * 5000 + "x16", "x", "16x16x16", "0640x-360"])
+def test_sizes_that_are_none(
+    command: list[str], size: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run([*command, "--size", size]) == 2
+    assert "is no size. Write 640x360." in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_frames_that_are_too_large_for_a_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"9999999x5 is no size of a frame"):
+        export_onnx(str(tmp_path / "x.onnx"), size=(9_999_999, 5))
+    assert list(tmp_path.iterdir()) == []

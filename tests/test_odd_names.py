@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -12,11 +13,17 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import torch
 from independent import decode_frames
+from photos import make_photos
 from synth import make_clip
 
 from pipelines.playlist import expand
 from vsr.cli.entry import run
+from vsr.models.onnx.export import _metadata
+from vsr.models.registry import load_model
+from vsr.models.weights import read_metadata, read_weights, shipped_path
+from vsr.training.recipe import RECIPES
 
 Captured = pytest.CaptureFixture[str]
 
@@ -45,6 +52,65 @@ def test_results_about_a_name_that_is_no_text(clip: str) -> None:
     assert manifest["source"]["path"] == clip
     assert run(["compare", clip, clip, "-o", "c.html", "--json"]) == 0
     assert r"caf\udce9.mkv" in Path("c.html").read_text(encoding="utf-8")
+
+
+def test_weights_with_a_name_that_is_no_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "cache"))
+    ours, theirs = (os.fsdecode(b"caf\xe9") + ending for ending in (".safetensors", ".pt"))
+    try:
+        shutil.copy(shipped_path("fdiwn-m", 2), ours)
+    except OSError:
+        pytest.skip("this file system takes names in UTF-8 only")
+    state = read_weights(shipped_path("fdiwn-m", 2))
+    torch.save(state, theirs)
+    said = read_metadata(shipped_path("fdiwn-m", 2))
+    for source, metadata in ((ours, said), (theirs, {"source": r"caf\udce9.pt"})):
+        assert run(["weights", "export", source, "out.safetensors", "--overwrite"]) == 0
+        assert read_metadata(Path("out.safetensors")).items() >= metadata.items()
+        assert run(["weights", "import", source, "--name", "mine", "--overwrite", "--json"]) == 0
+        installed = json.loads(capsys.readouterr().out.partition("\n")[2])
+        assert torch.equal(
+            read_weights(Path(installed["path"]))["head.weight"], state["head.weight"]
+        )
+    told = _metadata(load_model("fdiwn-m", 2, ours))
+    assert told["weights"] == r"caf\udce9.safetensors"
+
+
+def test_training_where_no_name_is_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(RECIPES, "fdiwn-m", "tiny_recipe")
+    photos = make_photos(tmp_path / "photos")
+    odd, out = (os.fsdecode(name) for name in (b"f\xe9tes", b"r\xe9sultat"))
+    try:
+        photos.rename(odd)
+        Path(odd, "0.png").rename(Path(odd, os.fsdecode(b"caf\xe9.png")))
+    except OSError:
+        pytest.skip("this file system takes names in UTF-8 only")
+    command = ["train", "--data", odd, "-o", out, "--model", "fdiwn-m", "--contrast"]
+    command += ["--batch", "1", "--patch", "8", "--steps", "2", "--compile", "off", "--json"]
+    for _ in range(2):  # the second time it goes on, with what is prepared
+        assert run(command) == 0, capsys.readouterr().err
+    metadata = read_metadata(Path(out, "fdiwn-m_x2.safetensors"))
+    assert metadata["data"].startswith(r"f\udce9tes: 3 images")
+
+
+def test_json_is_json_whatever_stdout_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = "f\u00ea\u0085te.mkv"  # with a control character, which terminals are not shown
+    make_clip(Path(name), frames=1, codec="ffv1")
+    assert run(["eval", name, *QUICK, "-o", "r", "--json"]) == 0
+    out = capsys.readouterr().out
+    assert out.isascii()
+    assert json.loads(out) == json.loads(Path("r.json").read_text(encoding="utf-8"))
+    assert name in json.loads(out)["title"]
 
 
 def test_a_list_on_stdin_may_name_what_is_no_text(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,9 @@ import pytest
 from photos import make_photos
 
 from pipelines.train import train
-from vsr.errors import UsageError
+from vsr.errors import InputError, NameTakenError, UsageError
 from vsr.training.recipe import RECIPES
-from vsr.training.settings import TrainSettings
+from vsr.training.settings import LARGEST_SEED, TrainSettings
 
 
 @pytest.fixture
@@ -69,3 +71,61 @@ def test_runs_of_old_know_their_images_only(settings: TrainSettings, tmp_path: P
     change("images", settings)
     with pytest.raises(UsageError, match="the images have changed"):
         train(settings, out)
+
+
+def test_a_folder_may_be_written_otherwise(
+    settings: TrainSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = replace(settings, data="photos", validation=None)
+    train(settings, "run")
+    for data in ("photos/", f".{os.sep}photos"):
+        again = train(replace(settings, data=data), "run").outcome
+        assert (again.steps, again.step_ms) == (1, 0)
+    with pytest.raises(UsageError, match="data: other instead of photos"):
+        train(replace(settings, data="other"), "run")
+
+
+def test_a_run_s_files_that_are_damaged(settings: TrainSettings, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    train(settings, out)
+    known = (out / "data.txt").read_bytes()
+    (out / "data.txt").write_bytes(b"\xff\n")
+    with pytest.raises(UsageError, match="the images have changed since the run"):
+        train(settings, out)
+    (out / "data.txt").write_bytes(known)
+    log = (out / "log.csv").read_bytes()
+    for damaged in (log + b"\xff", log + b"2,a,b,c,d,e,f\n", log + b"\0" * 4 + b",,,,,,1\n"):
+        (out / "log.csv").write_bytes(damaged)
+        with pytest.raises(InputError, match="the run's log cannot be read") as caught:
+            train(settings, out)
+        assert caught.value.where == str(out / "log.csv")
+        assert (out / "log.csv").read_bytes() == damaged
+    (out / "log.csv").unlink()
+    assert train(settings, out).outcome.steps == 1
+
+
+def test_seeds_that_are_too_large(settings: TrainSettings, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="seed must be at most"):
+        replace(settings, seed=LARGEST_SEED + 1)
+    largest = replace(settings, seed=LARGEST_SEED, validation=None, start_from=None)
+    assert train(largest, tmp_path / "run").outcome.steps == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["checkpoint.pt", "fdiwn-m_x2.safetensors", "log.csv", "curves.png"]
+)
+def test_a_new_run_neither_takes_nor_replaces_what_is_there(
+    settings: TrainSettings, tmp_path: Path, name: str
+) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    shutil.copy(tmp_path / "first" / name, out)
+    before = (out / name).read_bytes()
+    settings = replace(settings, steps=2)
+    with pytest.raises(NameTakenError, match=f"the folder has {name} and no settings.json"):
+        train(settings, out)
+    assert (out / name).read_bytes() == before
+    assert not (out / "settings.json").exists()
+    (out / name).unlink()
+    assert train(settings, out).outcome.steps == 2

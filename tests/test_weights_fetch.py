@@ -199,7 +199,13 @@ def test_without_a_network(cache: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     assert names(cache) == []
 
 
-@pytest.mark.parametrize("base", ["file:///etc", "ftp://host/", "host/path", "https:///path", ""])
+@pytest.mark.parametrize(
+    "base",
+    [
+        *("file:///etc", "ftp://host/", "host/path", "https:///path", ""),
+        *("http://[::1", "http://host/\u00fc/", "http://h\u00f6st/", "http://a b/"),
+    ],
+)
 def test_only_the_web(base: str, rows: tuple[Checkpoint, ...], cache: Path) -> None:
     with pytest.raises(UsageError, match="no web address"):
         fetch(rows[0], base)

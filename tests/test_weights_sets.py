@@ -239,6 +239,10 @@ def test_half_precision(tmp_path: Path, capsys: Captured) -> None:
     assert run(arguments) == 0
     assert torch.equal(read_weights(half)["head.weight"], state["head.weight"])
     assert run(["weights", "export", str(whole), str(tmp_path / "x.pt")]) == 2
+    before, _ = whole.read_bytes(), capsys.readouterr()
+    assert run(["weights", "export", str(whole), str(whole), "--overwrite"]) == 4
+    assert "would replace one of the files it is made from" in capsys.readouterr().err
+    assert whole.read_bytes() == before
     assert files(tmp_path) == ["half.safetensors", "whole.safetensors"]
 
 

@@ -22,6 +22,10 @@ from vsr.types import ModelPlan
 __all__ = ["Bench", "bench_text", "run_bench"]
 
 
+#: Sides of a clip that can be made; x264 takes no larger ones.
+_SMALLEST, _LARGEST = 16, 16384
+
+
 @dataclass(frozen=True, slots=True)
 class Bench:
     """What was measured.
@@ -68,7 +72,7 @@ def run_bench(
         command: goes into the result.
         source: a clip for the end to end run, whose size is then the networks' too; by default
             one is made.
-        size: width and height, even, of the clip that is made.
+        size: width and height, even, 16 to 16384, of the clip that is made.
         scale, model, device: as for ``vsr upscale``.
         frames: of the end to end run. rounds: repetitions of each network.
         tell: told what begins.
@@ -76,10 +80,12 @@ def run_bench(
     Raises:
         VsrError: as ``vsr upscale`` would.
     """
-    if source is None and (size[0] % 2 or size[1] % 2 or min(size) < 16):
+    if source is None and (
+        size[0] % 2 or size[1] % 2 or min(size) < _SMALLEST or max(size) > _LARGEST
+    ):
         raise UsageError(
             f"a clip of {size[0]}x{size[1]} cannot be made",
-            remedy="Width and height must be even, and 16 or more.",
+            remedy=f"Width and height must be even, and {_SMALLEST} to {_LARGEST}.",
         )
     keep_freed_memory()
     heed_quota()

@@ -62,11 +62,14 @@ def evaluate_images(
         total=len(pairs),
         tell=on_event,
     )
-    computed = different = 0
+    computed = different = clear = 0
     with scorer:
         for pair in pairs:
             with scorer.clock("decode").work():
-                truth = protocol.form(cropped(read_image(pair.truth), scale))
+                read = cropped(read_image(pair.truth), scale)
+                _check_size(pair, read, scorer.shave)
+                clear += _lets_through(read)
+                truth = protocol.form(read)
                 own = protocol.shrink(truth, scale)
                 small = own if pair.small is None else _published(pair, pair.small, own, scale)
             computed += pair.small is None
@@ -82,6 +85,12 @@ def evaluate_images(
             f"{different} of {len(pairs)} small images are not what MATLAB's imresize makes of the "
             "large ones; the small images in the folder were used."
         )
+    if clear:
+        notes.append(
+            f"{clear} of {len(pairs)} images {'has' if clear == 1 else 'have'} alpha, which is not "
+            "compared."
+        )
+    smalls = [pair.small for pair in pairs if pair.small is not None]
     made = "MATLAB's imresize of the large images" if computed else "as published in the folder"
     evaluation = Evaluation(
         kind="images",
@@ -94,6 +103,7 @@ def evaluate_images(
             ("images sha256", _sha256([pair.truth for pair in pairs])),
             ("scale", str(scale)),
             ("small images", made),
+            *([("small images sha256", _sha256(smalls))] if smalls else []),
             ("protocol", protocol.summary),
             ("shave", f"{scorer.shave} pixels"),
             *machine_settings(options, chosen),
@@ -101,6 +111,23 @@ def evaluate_images(
         notes=tuple(notes),
     )
     return Outcome(evaluation, stills)
+
+
+def _check_size(pair: ImagePair, batch: FrameBatch, shave: int) -> None:
+    """Raise if nothing is left of a ground truth, cropped, to be compared."""
+    if min(batch.width, batch.height) <= 2 * shave:
+        raise InputError(
+            f"cropped to a multiple of the scale it measures {batch.width}x{batch.height}, and "
+            f"with {shave} pixels shaved at each edge nothing is left",
+            where=str(pair.truth),
+            remedy="Take it out of the folder, or choose a smaller --shave.",
+        )
+
+
+def _lets_through(batch: FrameBatch) -> bool:
+    """Whether some of a picture is not opaque; palettes and WebP have alpha for nothing, too."""
+    opaque = (1 << batch.format.bits) - 1
+    return batch.format.alpha and int(batch.planes[-1].numpy().min()) < opaque
 
 
 def _published(pair: ImagePair, path: Path, own: FrameBatch, scale: int) -> FrameBatch:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,10 +13,11 @@ from pathlib import Path
 
 from pipelines.evaluate.options import Outcome
 from pipelines.evaluate.suite import Suite
-from pipelines.report.export import csv_text, json_ready, json_text
+from pipelines.report.export import csv_text, json_text
 from pipelines.report.files import new_files, save
 from pipelines.report.write import write_report
-from vsr.types.plain import to_plain
+from vsr.errors import UsageError
+from vsr.types.plain import json_ready, to_plain
 
 __all__ = ["ResultFiles", "result_files", "result_paths", "suite_json"]
 
@@ -25,8 +27,17 @@ def result_paths(output: str) -> tuple[Path, Path]:
 
     Args:
         output: path with the ending ``.json``, ``.csv`` or ``.html``, or with none of these.
+
+    Raises:
+        UsageError: it can only be a folder.
     """
     path = Path(output)
+    if path.name in ("", "..") or output.endswith((os.sep, os.altsep or os.sep)):
+        raise UsageError(
+            "the scores need the name of a file, and this is a folder",
+            where=output,
+            remedy="Name a file inside it: FILE becomes FILE.json and FILE.csv.",
+        )
     known = path.suffix.lower() in (".json", ".csv", ".html", ".htm")
     stem = path.with_suffix("") if known else path
     return stem.with_name(f"{stem.name}.json"), stem.with_name(f"{stem.name}.csv")
@@ -80,7 +91,7 @@ def result_files(
         sources: what is evaluated, which must not be replaced.
 
     Raises:
-        UsageError: the report has the name of the scores.
+        UsageError: the report has the name of the scores, or they have none.
         OutputError: a file is there already, is a source, or cannot be written.
     """
     paths = (*result_paths(output), *([] if report is None else [Path(report)]))

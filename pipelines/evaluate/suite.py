@@ -118,19 +118,19 @@ def evaluate_suite(
     if (options.model, 2) not in RESULTS:
         raise UsageError(f"the paper has no {options.model}", remedy="It has fdiwn and fdiwn-m.")
     folders = _present(data)
-    # A file that is missing is to be known before the hours of the first scale.
+    # Weights that are missing are to be known before the hours of the first scale.
     theirs = {} if authors is None else {scale: _weights(authors, scale) for scale in scales}
+    contenders = {scale: _contenders(scale, options, theirs.get(scale)) for scale in scales}
     progress = _Progress(len(find_images(f, s)) for s in scales for f in folders.values())
     rows: list[SuiteRow] = []
     evaluations: list[Evaluation] = []
     for scale in scales:
-        contenders = _contenders(scale, options, theirs.get(scale))
         for name, folder in folders.items():
             found = evaluate_images(
                 str(folder),
                 scale,
                 options,
-                contenders=contenders,
+                contenders=contenders[scale],
                 on_event=None if on_event is None else progress.of_part(on_event),
             ).evaluation
             evaluations.append(found)

@@ -107,7 +107,11 @@ class ExtractJob:
         self._pictures = is_pictures(destination)
 
     def look_ahead(self) -> None:
-        """Raise in time what the destination would fail with after the source has been decoded."""
+        """Find out before the source is decoded whether the destination can be written.
+
+        Raises:
+            OutputError: it cannot.
+        """
         if self._pictures:
             PictureSet(self.destination, overwrite=self.overwrite).discard()
             return

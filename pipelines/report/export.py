@@ -5,17 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from pipelines.report.check import check_evaluation
 from pipelines.report.files import new_files, save
 from vsr.types.evaluation import Evaluation
-from vsr.types.plain import to_plain
+from vsr.types.plain import json_ready, to_plain
 
-__all__ = ["csv_text", "json_ready", "json_text", "write_csv", "write_json"]
+__all__ = ["csv_text", "json_text", "write_csv", "write_json"]
 
 
 def write_csv(path: Path, evaluation: Evaluation, *, overwrite: bool = False) -> None:
@@ -88,17 +86,6 @@ def _rows(evaluation: Evaluation) -> Iterator[Iterable[object]]:
             for name in names
         ]
         yield frame.index, "" if frame.pts is None else frame.pts, seconds, frame.label, *values
-
-
-def json_ready(value: Any) -> Any:
-    """``value`` with numbers that JSON does not know as strings."""
-    if isinstance(value, dict):
-        return {key: json_ready(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [json_ready(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    return value
 
 
 def _write(path: Path, text: str, overwrite: bool) -> None:

@@ -70,7 +70,8 @@ def check_results(paths: Sequence[Path], sources: Sequence[str]) -> None:
                 remedy="Give each its own name.",
             )
         for source in sources:
-            if path.exists() and Path(source).exists() and path.samefile(source):
+            # Not Path.exists(), which raises where a name is too long.
+            if os.path.exists(path) and os.path.exists(source) and path.samefile(source):  # noqa: PTH110
                 raise OutputError(
                     "the result would replace one of the files it is made from",
                     where=str(path),

@@ -96,7 +96,11 @@ class Ledger:
         return str((self._read() or {}).get("source", ""))
 
     def cut(self) -> Cut:
-        """How the job that is kept here was cut."""
+        """How the job that is kept here was cut.
+
+        Raises:
+            OutputError: no job is kept here, or what is kept cannot be read.
+        """
         told = self._read()
         if told is None:
             raise OutputError("there is no job in it", where=str(self.folder))

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from vsr.errors import OutputError
-from vsr.types.plain import to_plain
+from vsr.types.plain import json_ready, to_plain
 from vsr.types.text import clock_text, size_text
 
 __all__ = [
@@ -82,7 +82,7 @@ def _plain(text: str) -> str:
 
 def echo_json(value: Any, *, indent: int | None = None) -> None:
     """Write a value to stdout as JSON, on one line unless indented."""
-    echo(json.dumps(to_plain(value), indent=indent))
+    echo(json.dumps(json_ready(to_plain(value)), indent=indent))
 
 
 def width() -> int:

@@ -15,6 +15,8 @@ from click.shell_completion import CompletionItem
 
 __all__ = [
     "FloatRange",
+    "LocalPath",
+    "Seconds",
     "address",
     "codecs",
     "duration",
@@ -29,10 +31,12 @@ __all__ = [
     "weights",
 ]
 
+_YEAR = 365 * 24 * 3600
 _SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
-_RANGE = re.compile(r"(\d*):(\d*)")
-_SIZE = re.compile(r"(\d+(?:\.\d*)?|\.\d+) ?([KMGTkmgt])?B?")
-_CLOCK = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d*)?|\.\d+)")
+# Python reads no integers of thousands of digits.
+_RANGE = re.compile(r"(\d{0,18}):(\d{0,18})")
+_SIZE = re.compile(r"(\d{1,18}(?:\.\d{0,18})?|\.\d{1,18}) ?([KMGTkmgt])?B?")
+_CLOCK = re.compile(r"(?:(?:(\d{1,9}):)?(\d{1,2}):)?(\d{1,18}(?:\.\d{0,99})?|\.\d{1,99})")
 
 
 class FloatRange(click.FloatRange):
@@ -42,10 +46,31 @@ class FloatRange(click.FloatRange):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """Read it."""
-        number = float(super().convert(value, param, ctx))
-        if not isfinite(number):
+        if not isfinite(click.FLOAT.convert(value, param, ctx)):
             self.fail(f"{value!r} is no finite number.", param, ctx)
-        return number
+        return float(super().convert(value, param, ctx))
+
+
+class Seconds(FloatRange):
+    """A number of seconds, a year at most: what a clock is asked to wait for must have an end."""
+
+    def __init__(self, *, zero: bool) -> None:
+        super().__init__(min=0, min_open=not zero, max=_YEAR)
+
+
+class LocalPath(click.Path):
+    """A file or folder of this machine; else a URL would be made a folder that is called s3:."""
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> str | bytes | os.PathLike[str]:
+        """Read it."""
+        if "://" in os.fspath(value):
+            self.fail(f"{value!r} is a URL; it must be on a disk of this machine.", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def is_folder(destination: str | None) -> bool:
@@ -115,7 +140,7 @@ def address(
     if value is None:
         return None
     host, colon, port = value.rpartition(":")
-    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+    if not colon or not host or not re.fullmatch(r"\d{1,5}", port) or int(port) > 65535:
         raise click.BadParameter(f"{value!r} is no HOST:PORT, such as 127.0.0.1:8080.")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
@@ -187,4 +212,6 @@ def duration(_context: click.Context, _param: click.Parameter, value: str | None
     total = sum(n * unit for n, unit in zip(parts, (3600, 60, 1), strict=False))
     if total <= 0:
         raise click.BadParameter(f"{value!r} is not a length of time. Write 25m, 1h30m or 90s.")
+    if total > _YEAR:
+        raise click.BadParameter(f"{value!r} is more than a year.")
     return total

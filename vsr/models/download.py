@@ -92,9 +92,11 @@ def fetch(
         if key == wanted and problem(file) is None:
             return file, False
     url = f"{base.rstrip('/')}/{checkpoint.path}"
-    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
+    if not _is_web_address(url):
         raise UsageError(
-            f"{base!r} is no web address", remedy="It begins with https:// or http://."
+            f"{base!r} is no web address",
+            remedy="It begins with https:// or http://, and has neither blanks nor letters that "
+            "ASCII has not (they are written as %20, %C3%BC).",
         )
     path = cache_path(AUTHORS, checkpoint.model, checkpoint.scale, checkpoint.sha256, ".pt")
     with new_file(path.parent) as (part, out):
@@ -116,6 +118,15 @@ def fetch(
         origin="installed",
     )
     return file, True
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    plain = url.isascii() and url.isprintable() and " " not in url
+    return plain and parts.scheme in ("http", "https") and bool(parts.netloc)
 
 
 def _download(url: str, out: BinaryIO, checkpoint: Checkpoint, timeout: float) -> str:

@@ -86,6 +86,7 @@ class Log:
         path: the file. step: lines after this step are dropped: a killed run repeats them.
 
     Raises:
+        InputError: there is one that cannot be read; so does :meth:`read`.
         OutputError: it cannot be written; so does :meth:`add`.
     """
 
@@ -110,10 +111,17 @@ class Log:
         """All lines; one that was cut off by a kill is left out."""
         if not self._path.is_file():
             return []
-        with self._path.open(newline="", encoding="utf-8") as file:
-            _, *lines = list(csv.reader(file)) or [[]]
         width = len(fields(LogRow))
-        return [_row(cells) for cells in lines if len(cells) == width and cells[-1]]
+        try:
+            with self._path.open(newline="", encoding="utf-8") as file:
+                _, *lines = list(csv.reader(file)) or [[]]
+            return [_row(cells) for cells in lines if len(cells) == width and cells[-1]]
+        except (OSError, ValueError, csv.Error) as error:
+            raise InputError(
+                f"the run's log cannot be read ({error})",
+                where=str(self._path),
+                remedy="Repair it, or delete it: the run then goes on with a new one.",
+            ) from error
 
 
 def _cells(row: LogRow) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +12,12 @@ from vsr.errors import InputError, UsageError
 from vsr.models.weights import write_file
 from vsr.training.losses import Loss
 
-__all__ = ["TrainSettings"]
+__all__ = ["LARGEST_SEED", "TrainSettings"]
+
+#: What all that draws at random takes.
+LARGEST_SEED = (1 << 63) - 1
+#: Settings that are paths.
+_PATHS = ("data", "validation", "start_from")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +87,8 @@ class TrainSettings:
         for name, least in limits.items():
             if getattr(self, name) < least:
                 raise UsageError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        if self.seed > LARGEST_SEED:
+            raise UsageError(f"seed must be at most {LARGEST_SEED}, not {self.seed}")
         if not 0 < self.rate < 1:
             raise UsageError(f"a learning rate of {self.rate} is not between 0 and 1")
         if not 0 <= self.warmup < 1 or not 0 <= self.average < 1:
@@ -119,9 +127,16 @@ class TrainSettings:
             ) from error
 
     def differences(self, other: TrainSettings) -> list[str]:
-        """What ``other`` has otherwise, as ``name: this instead of that``."""
+        """What ``other`` has otherwise, as ``name: this instead of that``.
+
+        Paths that are only written otherwise (``photos/``, ``./photos``) are the same.
+        """
         return [
             f"{f.name}: {getattr(other, f.name)} instead of {getattr(self, f.name)}"
             for f in fields(self)
-            if getattr(self, f.name) != getattr(other, f.name)
+            if _compared(f.name, getattr(self, f.name)) != _compared(f.name, getattr(other, f.name))
         ]
+
+
+def _compared(name: str, value: Any) -> Any:
+    return os.path.normpath(value) if name in _PATHS and value else value

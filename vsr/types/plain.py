@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -9,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-__all__ = ["to_plain"]
+__all__ = ["json_ready", "to_plain"]
 
 
 def to_plain(value: Any) -> Any:
@@ -30,4 +31,19 @@ def to_plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, tuple | list):
         return [to_plain(item) for item in value]
+    return value
+
+
+def json_ready(value: Any) -> Any:
+    """``value``, made by :func:`to_plain`, with numbers that JSON does not know as strings.
+
+    They are ``"Infinity"``, ``"-Infinity"`` and ``"NaN"``, which Python's ``float`` and
+    JavaScript's ``Number`` both understand.
+    """
+    if isinstance(value, dict):
+        return {key: json_ready(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [json_ready(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value

@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from vsr.cli.command import Command, Option, json_option
 from vsr.cli.output import clock_text, echo, echo_json, entries, size_text
-from vsr.cli.params import seconds
+from vsr.cli.params import LocalPath, seconds
 
 if TYPE_CHECKING:
     from pipelines.compare import Comparison, FileFacts
@@ -46,7 +46,7 @@ def _crop(
     *("-o", "--output", "page"),
     cls=Option,
     section=_RESULT,
-    type=click.Path(),
+    type=LocalPath(),
     metavar="PAGE",
     help="The page.  [default: FILE_compare.html beside the first FILE, unless --still is given]",
 )
@@ -54,7 +54,7 @@ def _crop(
     "--still",
     cls=Option,
     section=_RESULT,
-    type=click.Path(),
+    type=LocalPath(),
     metavar="PNG",
     help="A picture with a row for each frame and a column for each FILE.",
 )

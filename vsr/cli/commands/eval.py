@@ -12,8 +12,8 @@ from click.core import ParameterSource
 from vsr.cli.command import Command, Option, json_option
 from vsr.cli.eval_text import evaluation_text, suite_text
 from vsr.cli.events import text_events
-from vsr.cli.output import echo, note
-from vsr.cli.params import models, seconds, weights
+from vsr.cli.output import echo, echo_json, note
+from vsr.cli.params import LocalPath, models, seconds, weights
 
 __all__ = ["eval_"]
 
@@ -27,7 +27,7 @@ def _option(section: str, *names: str, **settings: Any) -> Callable[[F], F]:
 
 
 def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Any:
-    return None if value is None else tuple(filter(None, value.split(",")))
+    return None if value is None else tuple(filter(None, map(str.strip, value.split(","))))
 
 
 @click.command("eval", cls=Command)
@@ -103,12 +103,12 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> A
 @_option(
     _RESULT,
     *("-o", "--output"),
-    type=click.Path(),
+    type=LocalPath(),
     metavar="FILE",
     help="Scores as FILE.json and FILE.csv.  [default: NAME_eval here, or beside the report]",
 )
 @_option(
-    _RESULT, "--report", type=click.Path(), metavar="HTML", help="A page with curves and pictures."
+    _RESULT, "--report", type=LocalPath(), metavar="HTML", help="A page with curves and pictures."
 )
 @_option(
     _RESULT,
@@ -151,9 +151,7 @@ def eval_(
     kind = _kind(clip, what, degrade, scale, report)
     _nothing_idle(kind, report)
     from pipelines.evaluate import EvalOptions, result_files
-    from pipelines.evaluate.save import suite_json
     from pipelines.evaluate.suite import Suite
-    from pipelines.report.export import json_text
 
     options = EvalOptions(stills=stills if report else 0, **given)
     place = output or report or _default_name(kind, clip, what, scale)
@@ -165,7 +163,7 @@ def eval_(
         result = _run(kind, clip, what, scale, degrade, options, listen)
         files.write(result)
     if as_json:
-        echo(suite_json(result) if isinstance(result, Suite) else json_text(result.evaluation))
+        echo_json(result if isinstance(result, Suite) else result.evaluation, indent=1)
         return
     echo(suite_text(result) if isinstance(result, Suite) else evaluation_text(result.evaluation))
     for path in files.paths:

@@ -8,11 +8,11 @@ import click
 
 from vsr.cli.command import Command, json_option
 from vsr.cli.output import echo, echo_json, size_text
-from vsr.cli.params import models, weights
+from vsr.cli.params import LocalPath, models, weights
 
 __all__ = ["export"]
 
-_SIZE = re.compile(r"([1-9]\d*)x([1-9]\d*)")
+_SIZE = re.compile(r"([1-9][0-9]{0,5})x([1-9][0-9]{0,5})")
 
 
 def _frame_size(
@@ -28,7 +28,7 @@ def _frame_size(
 
 @click.command(cls=Command)
 @click.option(
-    "--onnx", "destination", required=True, type=click.Path(), metavar="DST", help="The file."
+    "--onnx", "destination", required=True, type=LocalPath(), metavar="DST", help="The file."
 )
 @click.option(
     *("-s", "--scale"),

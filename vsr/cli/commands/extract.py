@@ -11,7 +11,7 @@ import click
 from vsr.cli.command import Command, Option, json_option
 from vsr.cli.events import text_events
 from vsr.cli.output import clock_text, echo, echo_json, entries, size_text, time_text
-from vsr.cli.params import index_range, seconds
+from vsr.cli.params import LocalPath, index_range, seconds
 
 if TYPE_CHECKING:
     from pipelines.extract import ExtractReport
@@ -35,7 +35,7 @@ def _option(section: str, *names: str, **settings: Any) -> Callable[[F], F]:
 @_option(
     _RESULT,
     *("-o", "--output", "destination"),
-    type=click.Path(),
+    type=LocalPath(),
     metavar="DST",
     help="FFV1 in .mkv or .mp4; or PNG files: FOLDER/ or frames_%06d.png, numbered by their index "
     "in SRC.  [default: SRC_clip.mkv beside SRC]",

@@ -11,7 +11,7 @@ import click
 
 from vsr.cli.command import Command, Option, json_option
 from vsr.cli.output import echo, echo_json
-from vsr.cli.params import FloatRange, duration, models
+from vsr.cli.params import FloatRange, LocalPath, duration, models
 
 if TYPE_CHECKING:
     from vsr.training.settings import TrainSettings
@@ -39,14 +39,16 @@ def _option(section: str, *names: str, **settings: Any) -> Callable[[F], F]:
     help="Enlargement.  [default: 2]",
 )  # fmt: skip
 @_option(
-    _RUN, *("-o", "--out"), required=True, type=click.Path(), metavar="RUN",
+    _RUN, *("-o", "--out"), required=True, type=LocalPath(), metavar="RUN",
     help="Folder of the run. If a run was stopped there, the same command goes on with it.",
 )  # fmt: skip
 @_option(
     _RUN, "--start-from", type=click.Path(), metavar="FILE",
     help="Weights to start from, of this or another scale or variant.",
 )  # fmt: skip
-@_option(_RUN, "--seed", type=click.IntRange(min=0), default=1, metavar="N", help="[default: 1]")
+@_option(
+    _RUN, "--seed", type=click.IntRange(0, 2**63 - 1), default=1, metavar="N", help="[default: 1]"
+)
 @_option(
     _LENGTH, "--steps", type=click.IntRange(min=1), metavar="N",
     help="Optimiser steps.  [default: 100,000; the paper's schedule: 1,000,000]",
@@ -77,7 +79,7 @@ def _option(section: str, *names: str, **settings: Any) -> Callable[[F], F]:
 )  # fmt: skip
 @_option(
     _DATA, "--drawings", type=click.IntRange(min=0), default=0, metavar="N",
-    help="Train on so many drawings too: hard edges, stripes, letters.  [default: 0]",
+    help="Train on N drawings as well: hard edges, stripes, letters.  [default: 0]",
 )  # fmt: skip
 @_option(
     _DATA, "--sizes", type=click.IntRange(min=1), default=1, metavar="N",
@@ -88,7 +90,7 @@ def _option(section: str, *names: str, **settings: Any) -> Callable[[F], F]:
     help="Take every image with more contrast besides: steeper edges.",
 )  # fmt: skip
 @_option(
-    _DATA, "--store", type=click.Path(), metavar="FOLDER",
+    _DATA, "--store", type=LocalPath(), metavar="FOLDER",
     help="Where prepared images are kept, to share them between runs.  [default: RUN/store]",
 )  # fmt: skip
 @_option(

@@ -13,7 +13,7 @@ import click
 from vsr.cli.command import Command, Option, json_option
 from vsr.cli.options import wish_options
 from vsr.cli.output import echo, echo_json, note
-from vsr.cli.params import FloatRange, address, size, watched
+from vsr.cli.params import LocalPath, Seconds, address, size, watched
 from vsr.cli.queue import json_listener, status_json, status_text, text_listener
 
 if TYPE_CHECKING:
@@ -47,21 +47,21 @@ def _option(section: str, *names: str, **settings: Any) -> Callable[[Any], Any]:
 @click.command(
     cls=_Watch, epilog="`vsr watch status OUT` shows the queue. docs/watch.md has the details."
 )
-@click.argument("source", metavar="IN", type=click.Path(), shell_complete=watched)
-@click.argument("destination", metavar="OUT", type=click.Path())
+@click.argument("source", metavar="IN", type=LocalPath(), shell_complete=watched)
+@click.argument("destination", metavar="OUT", type=LocalPath())
 @_option(_FOLDER, "--once", is_flag=True, help="Do what is there, then end; for cron.")
 @_option(
     _FOLDER,
     "--settle",
-    type=FloatRange(min=0),
+    type=Seconds(zero=True),
     default=10.0,
     metavar="SEC",
-    help="Take files that have not changed for so long.  [default: 10]",
+    help="Take files that have not changed for SEC seconds.  [default: 10]",
 )
 @_option(
     _FOLDER,
     "--poll",
-    type=FloatRange(min=0, min_open=True),
+    type=Seconds(zero=False),
     metavar="SEC",
     help="Look every SEC seconds.  [default: when the system tells of a change; on network drives, "
     "every 10]",
@@ -85,7 +85,7 @@ def _option(section: str, *names: str, **settings: Any) -> Callable[[Any], Any]:
 @_option(
     _FOLDER,
     "--ledger",
-    type=click.Path(),
+    type=LocalPath(),
     metavar="FILE",
     help="Where the queue is kept.  [default: OUT/.vsr-watch/ledger.sqlite]",
 )
@@ -100,15 +100,16 @@ def _option(section: str, *names: str, **settings: Any) -> Callable[[Any], Any]:
 @_option(
     _TRIES,
     "--retry-delay",
-    type=FloatRange(min=0),
+    type=Seconds(zero=True),
     default=60.0,
     metavar="SEC",
-    help="Time before the second attempt; it doubles, up to an hour.  [default: 60]",
+    help="Wait before the second attempt. Each further wait is twice as long as the last, but no "
+    "longer than an hour, or than SEC if that is more.  [default: 60]",
 )
 @_option(
     _TRIES,
     "--quarantine",
-    type=click.Path(),
+    type=LocalPath(),
     metavar="DIR",
     help="Where files that cannot be done are moved.  [default: IN/vsr-quarantine]",
 )
@@ -240,7 +241,7 @@ def _stopped_by_signals(watcher: Watcher) -> Iterator[None]:
 
 
 @click.command(cls=Command)
-@click.argument("place", metavar="OUT", type=click.Path())
+@click.argument("place", metavar="OUT", type=LocalPath())
 @click.option("--all", "everything", is_flag=True, help="List what is done, too.")
 @json_option("Print the queue as one JSON object.")
 def status(place: str, everything: bool, as_json: bool) -> None:

@@ -8,6 +8,7 @@ import click
 
 from vsr.cli.command import SETTINGS, Command, debug_option, json_option
 from vsr.cli.output import echo, echo_json, note, size_text, table
+from vsr.cli.params import LocalPath
 from vsr.errors import EXIT_CODES, ModelError
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def verify(ctx: click.Context, as_json: bool) -> None:
 @weights.command("import", cls=Command, short_help="Bring a file into your cache.")
 @click.argument("file", type=click.Path())
 @click.option("--name", required=True, metavar="NAME", help="The set it goes into.")
-@click.option("--overwrite", is_flag=True, help="Replace what the set has for that scale.")
+@click.option("-y", "--overwrite", is_flag=True, help="Replace what the set has for that scale.")
 @json_option("Print what was installed as one JSON object.")
 def import_(file: str, name: str, overwrite: bool, as_json: bool) -> None:
     """Bring the weights in FILE into your cache, where --weights NAME finds them.
@@ -103,7 +104,7 @@ def import_(file: str, name: str, overwrite: bool, as_json: bool) -> None:
 
 @weights.command(cls=Command, short_help="Write a file as float16 .safetensors.")
 @click.argument("file", type=click.Path())
-@click.argument("destination", metavar="DST", type=click.Path())
+@click.argument("destination", metavar="DST", type=LocalPath())
 @click.option(
     "--dtype",
     type=click.Choice(["float16", "float32"]),
@@ -111,7 +112,7 @@ def import_(file: str, name: str, overwrite: bool, as_json: bool) -> None:
     show_default=True,
     help="What weights are stored as; float16 costs less than 0.005 dB.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace DST if it is already there.")
+@click.option("-y", "--overwrite", is_flag=True, help="Replace DST if it is already there.")
 @json_option("Print what was written as one JSON object.")
 def export(file: str, destination: str, dtype: str, overwrite: bool, as_json: bool) -> None:
     """Write the weights in FILE to DST (.safetensors) in float16, to ship or to hand on."""

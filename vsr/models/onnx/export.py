@@ -205,7 +205,7 @@ def _metadata(model: LoadedModel) -> dict[str, str]:
         "model": model.name,
         "scale": str(model.scale),
         "dtype": str(model.dtype).removeprefix("torch."),
-        "weights": model.weights_name,
+        "weights": model.weights_name.encode(errors="backslashreplace").decode(),
         "weights_sha256": model.weights_sha256,
         "vsr_version": __version__,
         "licence": terms,

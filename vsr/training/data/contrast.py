@@ -9,6 +9,7 @@ afterwards smooths the places where codes were cut off.
 from __future__ import annotations
 
 import hashlib
+import os
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ def harder(picture: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
     Returns:
         ``(ceil(H / 2), ceil(W / 2), 3)`` uint8.
     """
-    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
+    seed = int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:8], "little")
     rng = np.random.default_rng([CONTRAST_FORMAT, seed])
     factor, middle = rng.uniform(1.6, 3.0), rng.uniform(90.0, 165.0)
     codes = picture[:, :, rng.permutation(3)].astype(np.float32)

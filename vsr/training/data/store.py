@@ -121,7 +121,8 @@ class Store:
 def _map(path: Path, size: int) -> Tensor:
     if path.stat().st_size != size:
         raise ValueError(f"{path.name} has {path.stat().st_size} bytes instead of {size}")
-    return torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
+    # Not by torch.from_file(), which takes no path that is not UTF-8.
+    return torch.from_numpy(np.memmap(path, np.uint8, "c"))
 
 
 def hold_out(names: Sequence[str]) -> set[str]:

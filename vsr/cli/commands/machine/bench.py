@@ -12,8 +12,8 @@ import click
 
 from vsr.cli.command import Command, json_option
 from vsr.cli.output import echo, note
-from vsr.cli.params import models
-from vsr.types.plain import to_plain
+from vsr.cli.params import LocalPath, models
+from vsr.types.plain import json_ready, to_plain
 
 __all__ = ["bench"]
 
@@ -23,7 +23,7 @@ def _size(
 ) -> tuple[int, int] | None:
     if value is None:
         return None
-    match = re.fullmatch(r"(\d+)x(\d+)", value)
+    match = re.fullmatch(r"([0-9]{1,6})x([0-9]{1,6})", value)
     if match is None:
         raise click.BadParameter(f"{value!r} is no size. Write 640x360.")
     return int(match[1]), int(match[2])
@@ -43,7 +43,7 @@ def _size(
 @click.option("--frames", type=click.IntRange(min=1), metavar="N", help="Frames end to end.")
 @click.option("--quick", is_flag=True, help="320x180, fewer repetitions: a first impression.")
 @click.option(
-    *("-o", "--output"), type=click.Path(), metavar="FILE", help="Write the JSON to FILE, too."
+    *("-o", "--output"), type=LocalPath(), metavar="FILE", help="Write the JSON to FILE, too."
 )
 @click.option(*("-y", "--overwrite"), is_flag=True, help="Replace FILE if it is there.")
 @json_option("Print JSON instead of Markdown.")
@@ -83,7 +83,7 @@ def bench(
             rounds=2 if quick else 3,
             tell=lambda text: note("measuring", text, "cyan"),
         )
-        text = json.dumps(to_plain(result), indent=1)
+        text = json.dumps(json_ready(to_plain(result)), indent=1)
         for file in files:
             save(file, text + "\n")
     echo(text if as_json else bench_text(result))
