@@ -1,6 +1,6 @@
-"""Peak memory of ``vsr upscale`` for a short and a long part of the same clip.
+"""Peak memory of ``vsr upscale`` for shorter and longer parts of the same clip.
 
-Usage: ``python benchmarks/memory.py [CLIP]``. Without a clip, one of a minute with sound is made.
+Usage: ``python benchmarks/memory.py [CLIP]``. Without a clip, one of five minutes with sound is made.
 Each part is upscaled in a process of its own; the figure is its largest resident set.
 """
 
@@ -19,12 +19,12 @@ import numpy as np
 import record
 from clips import add_video, drifted
 
-SECONDS = (10, 60)
+SECONDS = (10, 60, 300)
 RATE = 24
 
 
 def make_clip(path: Path) -> None:
-    """A minute of drifting noise at 320x180 with a tone."""
+    """Drifting noise at 320x180 with a tone, as long as the longest part."""
     still = np.random.default_rng(0).integers(0, 256, (180, 320, 3), np.uint8)
     with av.open(path, "w") as clip:
         options = {"crf": "30", "preset": "veryfast"}
@@ -53,7 +53,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        clip = arguments.clip or Path(folder, "minute.mp4")
+        clip = arguments.clip or Path(folder, "clip.mp4")
         if arguments.clip is None:
             make_clip(clip)
         print("| part | frames | peak memory | of the first |\n|---|---|---|---|")
