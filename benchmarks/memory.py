@@ -1,7 +1,7 @@
 """Peak memory of ``vsr upscale`` for shorter and longer parts of the same clip.
 
-Usage: ``python benchmarks/memory.py [CLIP]``. Without a clip, one of five minutes with sound is made.
-Each part is upscaled in a process of its own; the figure is its largest resident set.
+Usage: ``python benchmarks/memory.py [CLIP]``. Without a clip, one of five minutes with sound is
+made. Each part is upscaled in a process of its own; the figure is its largest resident set.
 """
 
 from __future__ import annotations
