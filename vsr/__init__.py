@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from vsr.errors import VsrError
 
 if TYPE_CHECKING:
-    from pipelines.reading import frames
     from pipelines.upscale import upscale
     from vsr.engine.upscaler import Upscaler
     from vsr.media.color import from_rgb, to_rgb
+    from vsr.media.frames import frames
     from vsr.media.probe import probe
 
 __version__ = "0.1.0"
@@ -36,7 +36,7 @@ __all__ = [
 
 _HOMES = {
     "Upscaler": "vsr.engine.upscaler",
-    "frames": "pipelines.reading",
+    "frames": "vsr.media.frames",
     "from_rgb": "vsr.media.color",
     "probe": "vsr.media.probe",
     "to_rgb": "vsr.media.color",

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Generator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from vsr.media.probe import probe
 from vsr.media.read.reader import ReadRequest, open_reader
@@ -13,6 +17,7 @@ from vsr.plan import Request, select_video
 from vsr.plan.color import decide_color
 from vsr.plan.notes import Notes
 from vsr.types import FrameBatch, Trim
+from vsr.values import Check, WrongValueError, checked, path, seconds, text, whole
 
 __all__ = ["frames"]
 
@@ -26,39 +31,66 @@ def frames(
     count: int | None = None,
     video_stream: int | None = None,
     reader: str = "pyav",
-    device: str = "cpu",
-) -> Iterator[FrameBatch]:
+    device: str | torch.device = "cpu",
+) -> Generator[FrameBatch, None, None]:
     """Every frame of a video, in presentation order, with its timestamp.
 
     Colour is decided as on the command line: tags where there are any, the usual conventions where
-    not. Interlaced frames come as they are.
+    not. Interlaced frames come as they are. The file is opened when the first batch is asked for,
+    and closed after the last one, or by ``close()``; who leaves a loop early lets
+    :func:`contextlib.closing` call that.
 
     Args:
-        source: any file FFmpeg reads.
-        batch: frames per batch; the last may have fewer.
-        start: beginning of the wanted part in seconds from the first frame.
-        end: end of the wanted part, likewise.
-        count: no more frames than this.
-        video_stream: index of the stream; the default one if there are several.
-        reader: row of the reader table.
-        device: where frames are wanted, ``cpu`` or ``cuda:N``; ``nvdec`` leaves them there.
+        source: any file FFmpeg reads, or a URL of a protocol that it knows.
+        batch: frames per batch, 1 or more; the last may have fewer.
+        start: beginning of the wanted part in seconds from the first frame, 0 or more; a ``float``
+            is taken as it is written: 0.1 is a tenth. ``None``: the first frame.
+        end: end of the wanted part, likewise; frames shown then or later are left out. ``None``:
+            that of the video.
+        count: no more frames than this, 1 or more.
+        video_stream: index of the stream, as FFmpeg counts; the default one if there are several.
+        reader: row of the reader table: ``pyav``, ``nvdec``, ``dali``.
+        device: where frames are wanted, ``cpu`` or ``cuda:N``; ``nvdec`` and ``dali`` leave them
+            there, with ``pyav`` they are on the CPU.
+
+    Returns:
+        A generator of batches. One thread at a time may ask it for the next one.
 
     Raises:
-        InputError: the file cannot be read.
+        UsageError: an argument does not take such a value; at once. There is no such reader, or no
+            such video stream; when the first batch is asked for, as all that follows.
+        InputError: the file cannot be read, or no frame lies in the part.
+        DecodeError: it broke while it was being decoded.
         BackendError: the reader cannot run here, or not read this file.
     """
-    path = str(source)
-    info = probe(path)
+    asked: dict[str, Any] = {"source": source, "batch": batch, "start": start, "end": end}
+    asked |= {"count": count, "video_stream": video_stream, "reader": reader, "device": device}
+    asked = checked(_TAKES, asked, needed=("source", "batch", "reader", "device"))
+    return _read(**asked)
+
+
+def _read(
+    source: str,
+    *,
+    batch: int,
+    reader: str,
+    device: str,
+    start: Fraction | None = None,
+    end: Fraction | None = None,
+    count: int | None = None,
+    video_stream: int | None = None,
+) -> Generator[FrameBatch, None, None]:
+    info = probe(source)
     video = select_video(info, video_stream)
     trim = Trim()
     if (start, end, count) != (None, None, None):
-        trim = snap_trim(path, video, _exact(start), _exact(end), count)
+        trim = snap_trim(source, video, start, end, count)
     request = ReadRequest(
-        path=path,
+        path=source,
         video=video,
         batch=batch,
         trim=trim,
-        color=decide_color(video, Request(source=path), Notes()),
+        color=decide_color(video, Request(source=source), Notes()),
         device=device,
     )
     with open_reader(reader, request) as opened:
@@ -67,8 +99,21 @@ def frames(
                 yield item
 
 
-def _exact(seconds: Fraction | float | None) -> Fraction | None:
-    if seconds is None:
-        return None
-    # 0.1 means a tenth to whoever typed it, not the nearest binary fraction.
-    return Fraction(str(seconds)) if isinstance(seconds, float) else Fraction(seconds)
+def _place(value: Any) -> str:
+    name = str(value) if isinstance(value, str | torch.device) else ""
+    if not _DEVICE.fullmatch(name):
+        raise WrongValueError("'cpu' or 'cuda:N'")
+    return "cuda:0" if name == "cuda" else name
+
+
+_DEVICE = re.compile(r"cpu|cuda(:[0-9]+)?")
+_TAKES: dict[str, Check] = {
+    "source": path,
+    "batch": whole(1),
+    "start": seconds,
+    "end": seconds,
+    "count": whole(1),
+    "video_stream": whole(0),
+    "reader": text,
+    "device": _place,
+}
