@@ -47,7 +47,7 @@ class _Lines:
 
     def listen(self, event: TrainEvent) -> None:
         text = _line(event)
-        if type(event).__name__ in ("Prepared", "Stepped"):
+        if type(event).__name__ in ("Prepared", "Taught", "Stepped"):
             if time.monotonic() < self._next:
                 return
             self._next = time.monotonic() + _LOG_SECONDS
@@ -58,18 +58,20 @@ class _Lines:
 
 
 class _Bars:
-    """A bar for preparing, one for training; what is worth keeping scrolls past above."""
+    """A bar for each of preparing, teaching and training; what is to be kept scrolls past above."""
 
     def __init__(self) -> None:
         self._bar: Any = None
         self._unit = ""
 
     def listen(self, event: TrainEvent) -> None:
-        from pipelines.train import Prepared
+        from pipelines.train import Prepared, Taught
         from vsr.training.loop import Stepped
 
         if isinstance(event, Prepared):
             self._show("images prepared", event.images, event.total, "")
+        elif isinstance(event, Taught):
+            self._show("pictures by the teacher", event.pictures, event.total, "")
         elif isinstance(event, Stepped):
             text = f"loss {event.loss:.3f}, {event.step_seconds * 1000:.0f} ms/step"
             left = f", {time_text(event.eta)} left"
@@ -101,11 +103,13 @@ class _Bars:
 
 
 def _line(event: TrainEvent) -> str:
-    from pipelines.train import Prepared, Started
+    from pipelines.train import Prepared, Started, Taught
     from vsr.training.loop import Stepped
 
     if isinstance(event, Prepared):
         return f"{event.images}/{event.total} images prepared"
+    if isinstance(event, Taught):
+        return f"{event.pictures}/{event.total} pictures by the teacher"
     if isinstance(event, Started):
         begins = f"goes on at step {event.step:,}" if event.step else "begins"
         how = f"; {event.how}" if event.how else ""

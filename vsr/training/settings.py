@@ -17,7 +17,7 @@ __all__ = ["LARGEST_SEED", "TrainSettings"]
 #: What all that draws at random takes.
 LARGEST_SEED = (1 << 63) - 1
 #: Settings that are paths.
-_PATHS = ("data", "validation", "start_from")
+_PATHS = ("data", "validation", "start_from", "teacher")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +48,8 @@ class TrainSettings:
         detail: crops that compete for a place by their detail; 1 draws evenly.
         seed: of everything random.
         start_from: weights file that the network starts from.
+        teacher: weights file of this scale, whose results are learnt beside the originals.
+        teacher_share: their share, above 0 and at most 1.
         validate_every, save_every: steps between validations, and between checkpoints.
     """
 
@@ -76,6 +78,8 @@ class TrainSettings:
     detail: int = 3
     seed: int = 1
     start_from: str | None = None
+    teacher: str | None = None
+    teacher_share: float = 0.75
     validate_every: int = 500
     save_every: int = 100
 
@@ -93,6 +97,13 @@ class TrainSettings:
             raise UsageError(f"a learning rate of {self.rate} is not between 0 and 1")
         if not 0 <= self.warmup < 1 or not 0 <= self.average < 1:
             raise UsageError("warmup and average are shares: from 0 to below 1")
+        if not 0 < self.teacher_share <= 1:
+            raise UsageError(f"a teacher's share of {self.teacher_share} is not above 0, up to 1")
+        if self.teacher is not None and self.degrade != "bicubic":
+            raise UsageError(
+                "a teacher is for clean pictures, and the degradation is video",
+                remedy="Leave --teacher or --degrade video out.",
+            )
         if self.steps and self.time_budget:
             raise UsageError("steps and a time budget exclude each other")
         if self.weight_decay and self.optimiser != "adamw":

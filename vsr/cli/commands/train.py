@@ -119,6 +119,14 @@ def _option(section: str, *names: str, **settings: Any) -> Callable[[F], F]:
 )  # fmt: skip
 @_option(_LEARNING, "--loss", type=click.Choice(["l1", "charbonnier", "psnr"]), default="l1",
          help="psnr: of each crop, luma before colour; to finish with.  [default: l1]")  # fmt: skip
+@_option(
+    _LEARNING, "--teacher", type=click.Path(), metavar="FILE",
+    help="Weights of this scale, whose results for each picture in eight positions are learnt.",
+)  # fmt: skip
+@_option(
+    _LEARNING, "--teacher-share", type=FloatRange(0, 1, min_open=True), metavar="X",
+    help="Share of the teacher's results in what is learnt; the rest: originals.  [default: 0.75]",
+)  # fmt: skip
 @_option(_LEARNING, "--optimiser", type=click.Choice(["adam", "adamw", "muon"]), default="muon",
          help="muon: for convolutions, with Adam for the rest.  [default: muon]")  # fmt: skip
 @_option(
@@ -165,6 +173,8 @@ def train(
     """
     if wishes["steps"] and wishes["time_budget"]:
         raise click.UsageError("--steps and --time-budget exclude each other.")
+    if wishes["teacher_share"] and not wishes["teacher"]:
+        raise click.UsageError("--teacher-share is for --teacher FILE, which is missing.")
     from pipelines.memory import keep_freed_memory
     from pipelines.train import settle
     from pipelines.train import train as run
@@ -172,6 +182,7 @@ def train(
 
     keep_freed_memory()
     wishes["rate"] = wishes["rate"] or _RATES[wishes["schedule"]]
+    wishes["teacher_share"] = wishes["teacher_share"] or 0.75
     wishes["scale"], wishes["steps"] = int(wishes["scale"]), wishes["steps"] or 0
     settings: TrainSettings = settle(device, precision, compiled, **wishes)
     command = shlex.join(["vsr", *sys.argv[1:]])

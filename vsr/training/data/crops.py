@@ -29,6 +29,8 @@ class Crops:
         batch: crops in a batch. patch: their side, LR pixels.
         seed: of the draws.
         detail: of so many random places the most detailed is likeliest: flat sky teaches little.
+        taught: share of a teacher's picture in HR, the rest being the original; where the store
+            has a teacher's.
         device: where the pictures are gathered; all of them are moved there.
     """
 
@@ -40,12 +42,15 @@ class Crops:
         *,
         seed: int,
         detail: int = 1,
+        taught: float = 0.0,
         device: torch.device | None = None,
     ) -> None:
         self.device = device or torch.device("cpu")
         self._scale, self._batch, self._patch = store.scale, batch, patch
         self._seed, self._detail = seed, detail
         self._lr, self._hr = store.lr.to(self.device), store.hr.to(self.device)
+        self._taught = None if store.taught is None else store.taught.to(self.device)
+        self._share = taught
         fields = ("lr", "width", "hr", "hr_width")
         table = [[getattr(entry, field) for field in fields] for entry in store.entries]
         self._table = torch.tensor(table, dtype=torch.int64)
@@ -80,7 +85,10 @@ class Crops:
         turns = self._sent(torch.from_numpy(turned))
         s = self._scale
         lr = _gather(self._lr, lr_first, lr_width, row, column, turns, self._lr_grid)
-        hr = _gather(self._hr, hr_first, hr_width, row * s, column * s, turns, self._hr_grid)
+        place = hr_first, hr_width, row * s, column * s, turns, self._hr_grid
+        hr = _gather(self._hr, *place)
+        if self._taught is not None:
+            hr = torch.lerp(hr, _gather(self._taught, *place), self._share)
         return lr, hr
 
     def _sent(self, values: Tensor) -> Tensor:
@@ -138,7 +146,7 @@ class Batches:
     numbers crosses the bus. Else a thread gathers the next batch on the CPU.
 
     Args:
-        store, batch, patch, seed, detail: as for :class:`Crops`.
+        store, batch, patch, seed, detail, taught: as for :class:`Crops`.
         device: where the batches are wanted.
         first: the step to begin with.
     """
@@ -152,12 +160,15 @@ class Batches:
         seed: int,
         detail: int,
         device: torch.device,
+        taught: float = 0.0,
         first: int = 0,
     ) -> None:
         self._device = device
         self.on_device = device.type == "cuda" and _fits(store, device)
         home = device if self.on_device else torch.device("cpu")
-        self._crops = Crops(store, batch, patch, seed=seed, detail=detail, device=home)
+        self._crops = Crops(
+            store, batch, patch, seed=seed, detail=detail, taught=taught, device=home
+        )
         self._step = first
         self._thread = None if self.on_device else ThreadPoolExecutor(1, "crops")
         self._next: Future[tuple[Tensor, Tensor]] | None = None
@@ -198,4 +209,5 @@ class Batches:
 
 def _fits(store: Store, device: torch.device) -> bool:
     free, _ = torch.cuda.mem_get_info(device)
-    return store.lr.numel() + store.hr.numel() < _DEVICE_SHARE * free
+    files = [store.lr, store.hr] if store.taught is None else [store.lr, store.hr, store.taught]
+    return sum(file.numel() for file in files) < _DEVICE_SHARE * free

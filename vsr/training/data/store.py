@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -32,9 +32,11 @@ __all__ = [
     "Degrade",
     "Entry",
     "Store",
+    "alone",
     "drawing_names",
     "fingerprint",
     "hold_out",
+    "mapped",
     "prepare",
 ]
 
@@ -79,12 +81,14 @@ class Store:
         scale: HR pixels per LR pixel. entries: the pairs.
         lr, hr: the files, flat uint8, mapped into memory: reading a part reads that part of the
             file, and writing changes nothing on disk.
+        taught: what a teacher makes of LR, laid out as ``hr``; ``None`` without a teacher.
     """
 
     scale: int
     entries: tuple[Entry, ...]
     lr: Tensor
     hr: Tensor
+    taught: Tensor | None = None
 
     @classmethod
     def open(cls, folder: Path) -> Store:
@@ -96,7 +100,7 @@ class Store:
         try:
             index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
             entries = tuple(Entry(**entry) for entry in index["entries"])
-            lr, hr = (_map(folder / f"{part}.u8", index[part]) for part in ("lr", "hr"))
+            lr, hr = (mapped(folder / f"{part}.u8", index[part]) for part in ("lr", "hr"))
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise InputError(
                 f"the prepared images are damaged ({error})",
@@ -115,10 +119,16 @@ class Store:
     def part(self, names: set[str]) -> Store:
         """The same store with the pairs of these images alone."""
         chosen = tuple(entry for entry in self.entries if entry.name in names)
-        return Store(self.scale, chosen, self.lr, self.hr)
+        return replace(self, entries=chosen)
 
 
-def _map(path: Path, size: int) -> Tensor:
+def mapped(path: Path, size: int) -> Tensor:
+    """A file of bytes as a flat uint8 tensor; reading a part reads that part of the file.
+
+    Raises:
+        ValueError: it has not ``size`` bytes.
+        OSError: it cannot be read.
+    """
     if path.stat().st_size != size:
         raise ValueError(f"{path.name} has {path.stat().st_size} bytes instead of {size}")
     # Not by torch.from_file(), which takes no path that is not UTF-8.
@@ -214,7 +224,7 @@ def prepare(
     read = HrReader(folder, scale, patch, least, shrink=shrink)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(target.with_name(f".{target.name}.lock")):
+        with alone(target.with_name(f".{target.name}.lock")):
             if not (target / _INDEX).is_file():
                 part = target.with_name(f".{target.name}.part")
                 shutil.rmtree(part, ignore_errors=True)
@@ -237,7 +247,7 @@ def prepare(
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def alone(path: Path) -> Iterator[None]:
     """Wait until nobody else is in here with the same file, which is only there meanwhile."""
     try:
         import fcntl
