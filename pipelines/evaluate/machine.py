@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import av
 import torch
@@ -17,13 +18,16 @@ from vsr.models.registry import weights_path
 __all__ = ["contenders_for", "machine_settings"]
 
 
-def contenders_for(scale: int, options: EvalOptions, *, exact: bool) -> list[Contender]:
+def contenders_for(
+    scale: int, options: EvalOptions, *, exact: bool, quarters: bool = False
+) -> list[Contender]:
     """The network that is asked for, and bicubic beside it.
 
     Args:
         scale: enlargement.
         options: model, weights, device.
         exact: bicubic is MATLAB's, bit for bit.
+        quarters: between the two, the network on quarters of each picture.
 
     Raises:
         ModelError: no such model, or its weights cannot be loaded; it has none, and some are named.
@@ -35,10 +39,10 @@ def contenders_for(scale: int, options: EvalOptions, *, exact: bool) -> list[Con
             options.model, scale, options.weights
         )  # it has none: an error if any are named
         return [baseline]
-    return [_network(scale, options), baseline]
+    return [*_networks(scale, options, quarters=quarters), baseline]
 
 
-def _network(scale: int, options: EvalOptions) -> Contender:
+def _networks(scale: int, options: EvalOptions, *, quarters: bool) -> list[Contender]:
     upscaler = Upscaler(
         scale,
         options.model,
@@ -48,9 +52,14 @@ def _network(scale: int, options: EvalOptions) -> Contender:
         dtype=options.dtype,
     )
     weights = options.weights or "shipped weights"
-    contender = network(options.model, f"{options.model.upper()} x{scale}", upscaler)
-    settings = ((f"{options.model} weights", weights), *contender.settings)
-    return Contender(contender.name, contender.label, contender.enlarge, settings)
+    label = f"{options.model.upper()} x{scale}"
+    whole = network(options.model, label, upscaler)
+    settings = ((f"{options.model} weights", weights), *whole.settings)
+    found = [replace(whole, settings=settings)]
+    if quarters:
+        name = f"{options.model} in quarters"
+        found.append(network(name, f"{label}, quarters", upscaler, quarters=True))
+    return found
 
 
 def machine_settings(

@@ -32,7 +32,8 @@ class SuiteRow:
 
     Attributes:
         dataset, scale: which.
-        method: ``ours``, ``authors``, ``authors in quarters``, ``bicubic`` or ``paper``.
+        method: ``ours``, ``ours in quarters``, ``authors``, ``authors in quarters``, ``bicubic`` or
+            ``paper``.
         psnr_y: dB, mean over the images; ``None`` where the paper has none.
         ssim_y: likewise.
         images: how many; ``None`` for the paper.
@@ -97,8 +98,8 @@ def evaluate_suite(
 ) -> Suite:
     """Run the paper's benchmarks, those of them that are there.
 
-    The authors' weights are run twice: on whole images, as ours are, and on four overlapping
-    quarters, which is how the paper's figures were made.
+    Every network is run twice: on whole images, as for a video, and on four overlapping quarters,
+    which is how the paper's figures were made.
 
     Args:
         data: folder with folders ``Set5``, ``Set14``, ``B100``, ``Urban100``, ``Manga109``.
@@ -204,8 +205,11 @@ def _present(data: str) -> dict[str, Path]:
 
 
 def _contenders(scale: int, options: EvalOptions, weights: str | None) -> list[Contender]:
-    ours, baseline = contenders_for(scale, options, exact=True)
-    chosen = [replace(ours, name="ours", label="ours")]
+    ours, in_quarters, baseline = contenders_for(scale, options, exact=True, quarters=True)
+    chosen = [
+        replace(ours, name="ours", label="ours"),
+        replace(in_quarters, name="ours in quarters", label="ours, quarters"),
+    ]
     if weights is not None:
         theirs = Upscaler(
             scale,

@@ -70,7 +70,7 @@ def suite_text(suite: Suite) -> str:
 
 _WHY = (
     "The paper's figures are those of networks run on four overlapping quarters of each image; "
-    "compare them with 'authors in quarters'. Whole images give 0.01 to 0.04 dB less, because the "
+    "compare them with those 'in quarters'. Whole images give 0.01 to 0.04 dB less, because the "
     "network weights features by statistics of all that it is given.",
     "Multiply-adds are those of all convolutions for an output of 1280x720, counted on the network "
     "as published. The trunk runs its groups more than once with shared weights, and each run is "
