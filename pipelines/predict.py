@@ -14,6 +14,7 @@ import av
 import torch
 
 from pipelines.memory import resident_memory
+from pipelines.segments.cut import why_whole
 from pipelines.upscale import expected_frames, read_request
 from vsr.engine.upscaler import Upscaler
 from vsr.media.read.reader import open_reader
@@ -71,6 +72,8 @@ def predict(plan: Plan, seconds: float = 2.0) -> Prediction:
         VsrError: as the run itself would.
     """
     frames = expected_frames(plan)
+    # Of a job in segments, one's encoder ends while the next one's has begun.
+    encoders = 1 if why_whole(plan) else 2
     batches, decode = _decode(plan, seconds)
     crop, infer = _infer(plan, batches[0], seconds)
     resting = resident_memory()  # what the probe's encoder takes may stay after it
@@ -85,7 +88,7 @@ def predict(plan: Plan, seconds: float = 2.0) -> Prediction:
         bytes=None
         if frames is None
         else _picture_bytes(frames, plan.encode.gop, *sizes) + _side_bytes(plan, frames),
-        memory=resting + _memory(plan),
+        memory=resting + _memory(plan, encoders),
         how=f"the network timed on {crop[0]}x{crop[1]} of the first frame, decoder and encoder on "
         f"the first {shot} frames, enlarged by bicubic",
     )
@@ -202,14 +205,14 @@ def _side_bytes(plan: Plan, frames: int) -> int:
     return round(bits / 8 * float(frames / rate))
 
 
-def _memory(plan: Plan) -> int:
-    """What a run adds to the resident set: network, frames in the queues, encoder."""
+def _memory(plan: Plan, encoders: int) -> int:
+    """What a run adds to the resident set: network, frames in the queues, encoders."""
     pixels = plan.video.width * plan.video.height * plan.batch
     large = plan.width * plan.height * 3 * plan.encode.format.bytes_per_sample
     # The others, which look at single pictures, have not been measured.
     ahead, each = _ENCODER_FRAMES.get(plan.encode.encoder, (10, 0))
     # Two batches wait before and after the network.
-    queued = (4 * plan.batch + ahead + each * plan.encode.threads) * large // 2
+    queued = (4 * plan.batch + encoders * (ahead + each * plan.encode.threads)) * large // 2
     network = pixels * _BYTES_PER_PIXEL.get(plan.model.name, max(_BYTES_PER_PIXEL.values()))
     if plan.backend == "native":
         network = pixels // plan.batch * _NATIVE_BYTES_PER_PIXEL[plan.dtype]

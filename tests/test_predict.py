@@ -51,3 +51,17 @@ def test_the_size_of_a_short_clip_has_its_key_frame_in_it(tmp_path: Path) -> Non
     report = run_upscale(plan)
     assert predicted is not None
     assert 0.5 < predicted / report.bytes < 1.5
+
+
+def test_memory_counts_the_encoder_of_the_next_segment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a job long enough to be cut one segment's encoder ends while the next one's begins."""
+    clip = make_clip(tmp_path / "a.mp4", frames=50)
+    plan = plan_upscale(str(clip.path), str(tmp_path / "out.mp4"), scale=2, model="bicubic")
+    long = replace(plan, video=replace(plan.video, frames=5000, duration=Fraction(200)))
+    assert long.encode.encoder == "libx264"
+    monkeypatch.setattr("pipelines.predict.resident_memory", lambda: 0)
+    frame = plan.width * plan.height * 3 // 2
+    more = predict(long, seconds=0.2).memory - predict(plan, seconds=0.2).memory
+    assert more == (130 + 5 * plan.encode.threads) * frame
