@@ -17,12 +17,13 @@ from collections.abc import Callable
 
 import record
 import torch
-from speed import training_form
 
 import vsr
 from pipelines.bench.machine import machine
+from pipelines.bench.network import training_form
 from pipelines.memory import keep_freed_memory
 from vsr.engine.native.library import BFLOAT16, bfloat16_problem, library
+from vsr.types import ModelPlan
 
 #: What is left of the recorded ratio at least.
 LEAST = 0.9
@@ -39,7 +40,8 @@ def seconds(work: Callable[[torch.Tensor], torch.Tensor], pixels: torch.Tensor) 
 
 def ratio() -> float:
     """How many times as fast as the baseline the default backend is."""
-    baseline, network = training_form(SCALE), vsr.Upscaler(SCALE, device="cpu")
+    baseline = torch.inference_mode()(training_form(ModelPlan("fdiwn", SCALE), "cpu"))
+    network = vsr.Upscaler(SCALE, device="cpu")
     pixels = torch.rand(1, 3, *SIZE, generator=torch.Generator().manual_seed(0)) * 255
     for work in (baseline, network):
         seconds(work, pixels)  # warms up

@@ -27,6 +27,7 @@ import torch
 from clips import noise_clip
 from torch import Tensor
 
+from pipelines.bench.network import training_form
 from vsr.engine.backend import Backend
 from vsr.engine.cuda.backend import CudaBackend
 from vsr.engine.run import Clocks, upscaled
@@ -36,10 +37,8 @@ from vsr.errors import VsrError
 from vsr.media.probe import probe
 from vsr.media.read.reader import READERS, ReadRequest, open_reader
 from vsr.models.cost import count_multiply_adds
-from vsr.models.fdiwn import Fdiwn
 from vsr.models.fdiwn_inference import FdiwnInference
 from vsr.models.registry import load_model
-from vsr.models.weights import read_weights, shipped_path
 from vsr.types import ChromaSite, Color, ColorRange, FrameBatch, Matrix, ModelPlan, pixel_format
 
 #: Bytes that go through memory for a pixel of input, if nothing is written but what a later stage
@@ -51,16 +50,14 @@ SLOW_ON_CPU = {"compile, graphs", "triton", "triton, graphs"}
 Network = Callable[[Tensor], Tensor]
 
 
-def training_form(scale: int, device: str, *, tf32: bool) -> Network:
-    """The baseline: the network in the form it is trained in, eager.
+def baseline(scale: int, device: str, *, tf32: bool) -> Network:
+    """The network in the form it is trained in, eager.
 
     Args:
         scale, device: its own.
         tf32: convolutions may round to eleven bits, as torch lets them unless told otherwise.
     """
-    net = Fdiwn(scale)
-    net.load_state_dict(read_weights(shipped_path("fdiwn", scale)))
-    net.to(device).eval()
+    net = training_form(ModelPlan("fdiwn", scale), device)
 
     def run(rgb: Tensor) -> Tensor:
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=tf32):
@@ -85,8 +82,8 @@ def networks(scale: int, device: str) -> dict[str, Callable[[], Network]]:
         )
 
     return {
-        "training form, float32": lambda: training_form(scale, device, tf32=False),
-        "training form, TF32": lambda: training_form(scale, device, tf32=True),
+        "training form, float32": lambda: baseline(scale, device, tf32=False),
+        "training form, TF32": lambda: baseline(scale, device, tf32=True),
         "inference form, float32": lambda: TorchBackend(plan, device, "float32"),
         "inference form, float16": lambda: TorchBackend(plan, device, half),
         "torch": backend("torch", graphs=False),

@@ -22,17 +22,11 @@ import torch
 from clips import noise_clip
 
 import vsr
+from pipelines.bench.network import training_form
 from pipelines.memory import keep_freed_memory
 from vsr.engine.backend import AUTO_ORDER, BACKENDS, backend_class
-from vsr.models.fdiwn import Fdiwn, Variant
-from vsr.models.weights import read_weights, shipped_path
-
-
-def training_form(scale: int, model: Variant = "fdiwn") -> Callable[[torch.Tensor], torch.Tensor]:
-    """The baseline: the network in the form it is trained in, eager, float32."""
-    net = Fdiwn(scale, model)
-    net.load_state_dict(read_weights(shipped_path(model, scale)))
-    return torch.inference_mode()(net.eval())
+from vsr.models.fdiwn import Variant
+from vsr.types import ModelPlan
 
 
 def network_rate(
@@ -82,7 +76,8 @@ def main() -> None:
         f"torch {torch.__version__}\n"
     )
     keep_freed_memory()
-    net = training_form(scale, baseline_model)
+    plan = ModelPlan(baseline_model, scale)
+    net = torch.inference_mode()(training_form(plan, "cpu"))
     baseline, baseline_busy = network_rate(net, width, height, min(frames, 2))
     rows: list[dict[str, Any]] = [
         {"model": f"{baseline_model}, training form", "network_fps": baseline, "ratio": 1.0}

@@ -7,10 +7,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 from browser import browser, chromium
+
+if TYPE_CHECKING:
+    from synth import Clip
 
 __all__ = ["browser", "chromium", "numpy_benchmark", "reference"]
 
@@ -101,3 +105,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not torch.cuda.is_available():
         for item in marked:
             item.add_marker(pytest.mark.skip(reason="no CUDA device (VSR_REQUIRE=cuda to insist)"))
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Clip:
+    """Two frames of 24x16."""
+    from synth import make_clip
+
+    return make_clip(tmp_path_factory.mktemp("clip") / "in.mp4", width=24, height=16, frames=2)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Untrained FDIWN x3, as PyTorch writes it."""
+    from weights_helpers import untrained
+
+    return untrained(tmp_path_factory.mktemp("checkpoint") / "run7.pt")
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of weights of the test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "vsr" / "weights"

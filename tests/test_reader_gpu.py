@@ -175,7 +175,7 @@ def test_auto_takes_it_only_if_its_first_frame_is_right(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = clip_request(tmp_path)
-    monkeypatch.setattr("vsr.media.read.gpu.nvdec.empty_planes", host_planes)
+    monkeypatch.setattr("vsr.media.read.gpu.planes.empty_planes", host_planes)
     monkeypatch.setattr(torch.cuda, "Event", lambda: _Event())
     monkeypatch.setattr(torch.cuda, "default_stream", lambda _: None)
     name, why = choose_reader(right)

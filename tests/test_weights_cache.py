@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from synth import Clip, make_clip
-from weights_helpers import files, plan_of, untrained
+from synth import Clip
+from weights_helpers import files, plan_of
 
 import vsr
 from pipelines.weights import import_weights
@@ -25,23 +25,7 @@ from vsr.models.weights import read_metadata, read_weights, save_weights, sha256
 
 Captured = pytest.CaptureFixture[str]
 
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
-    return make_clip(tmp_path_factory.mktemp("clip") / "in.mp4", width=24, height=16, frames=2)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return untrained(tmp_path_factory.mktemp("checkpoint") / "run7.pt")
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of the test's own."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "vsr" / "weights"
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 # Where the cache is
@@ -83,7 +67,7 @@ def test_without_a_home_nothing_is_installed_and_nothing_can_be(
 
 
 def test_an_import_is_found_by_its_name(
-    checkpoint: Path, cache: Path, clip: Clip, capsys: Captured
+    checkpoint: Path, cache: Path, tiny: Clip, capsys: Captured
 ) -> None:
     assert run(["weights", "import", str(checkpoint), "--name", "mine", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -97,7 +81,7 @@ def test_an_import_is_found_by_its_name(
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
     metadata = read_metadata(path)
     assert (metadata["source"], metadata["source_sha256"]) == ("run7.pt", sha256(checkpoint))
-    found = plan_of(clip, capsys, "-s", "3", "--weights", "mine")
+    found = plan_of(tiny, capsys, "-s", "3", "--weights", "mine")
     assert found["model"] == {"name": "fdiwn", "scale": 3, "weights": "mine"}
     assert found["report"]["weights"] == "mine"
     assert found["report"]["weights_sha256"] == told["sha256"]

@@ -10,8 +10,8 @@ import av
 import numpy as np
 import pytest
 import torch
-from synth import Clip, make_clip
-from weights_helpers import QUICK, files, plan_of, untrained
+from synth import Clip
+from weights_helpers import QUICK, files, plan_of
 
 import vsr
 from pipelines.upscale import plan_upscale
@@ -24,23 +24,7 @@ from vsr.models.weights import FOLDER, read_metadata, read_weights, save_weights
 
 Captured = pytest.CaptureFixture[str]
 
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
-    return make_clip(tmp_path_factory.mktemp("clip") / "in.mp4", width=24, height=16, frames=2)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return untrained(tmp_path_factory.mktemp("checkpoint") / "run7.pt")
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of the test's own."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "vsr" / "weights"
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture
@@ -74,7 +58,7 @@ def flat_clip(path: Path) -> Path:
 
 
 def test_a_damaged_import_is_named_and_not_used(
-    checkpoint: Path, clip: Clip, tmp_path: Path, capsys: Captured
+    checkpoint: Path, tiny: Clip, tmp_path: Path, capsys: Captured
 ) -> None:
     path = Path(import_weights(str(checkpoint), "mine").path)
     content = bytearray(path.read_bytes())
@@ -85,13 +69,13 @@ def test_a_damaged_import_is_named_and_not_used(
         vsr.Upscaler(3, weights="mine", device="cpu")
     assert error.value.where == str(path)
     out = tmp_path / "out.mp4"
-    assert run(["upscale", str(clip.path), "-o", str(out), "-s", "3", "--weights", "mine"]) == 7
+    assert run(["upscale", str(tiny.path), "-o", str(out), "-s", "3", "--weights", "mine"]) == 7
     err = capsys.readouterr().err
     assert f"{path}: the mine weights" in err
     assert "import it again" in err
     assert not out.exists()
     # Nobody else is held up.
-    assert run(["upscale", str(clip.path), "-o", str(out), "--quiet", *QUICK]) == 0
+    assert run(["upscale", str(tiny.path), "-o", str(out), "--quiet", *QUICK]) == 0
     assert run(["weights", "verify"]) == 7
     out_, err = capsys.readouterr()
     assert str(path) in err
@@ -103,7 +87,7 @@ def test_a_damaged_import_is_named_and_not_used(
 
 @pytest.mark.parametrize("how", ["damaged", "missing"])
 def test_damaged_shipped_weights_are_essential(
-    how: str, package: Path, clip: Clip, tmp_path: Path, capsys: Captured
+    how: str, package: Path, tiny: Clip, tmp_path: Path, capsys: Captured
 ) -> None:
     path = package / "fdiwn_x2.safetensors"
     if how == "damaged":
@@ -123,14 +107,14 @@ def test_damaged_shipped_weights_are_essential(
     assert how in found["text"]
     assert str(path) in found["text"]
     out = tmp_path / "out.mp4"
-    assert run(["upscale", str(clip.path), "-o", str(out)]) == 7
+    assert run(["upscale", str(tiny.path), "-o", str(out)]) == 7
     assert "Install the package again." in capsys.readouterr().err
-    assert run(["upscale", str(clip.path), "-o", str(out), "-s", "3", "--quiet", *QUICK]) == 0
+    assert run(["upscale", str(tiny.path), "-o", str(out), "-s", "3", "--quiet", *QUICK]) == 0
 
 
 @pytest.mark.parametrize("content", [None, "not hashes\n", "\xff"])
 def test_without_its_list_the_package_is_not_whole(
-    content: str | None, package: Path, clip: Clip, capsys: Captured
+    content: str | None, package: Path, tiny: Clip, capsys: Captured
 ) -> None:
     if content is None:
         (package / "SHA256SUMS").unlink()
@@ -141,7 +125,7 @@ def test_without_its_list_the_package_is_not_whole(
     assert run(["doctor", "--json"]) == 8
     findings = json.loads(capsys.readouterr().out)
     assert [f["state"] for f in findings if f["area"] == "weights"] == ["failed"]
-    assert run(["upscale", str(clip.path)]) == 7
+    assert run(["upscale", str(tiny.path)]) == 7
 
 
 # What ships
@@ -156,7 +140,7 @@ def test_every_shipped_file_is_in_the_list_and_whole() -> None:
 
 
 def test_a_set_that_appears_is_chosen_and_can_be_named(
-    package: Path, clip: Clip, tmp_path: Path, capsys: Captured
+    package: Path, tiny: Clip, tmp_path: Path, capsys: Captured
 ) -> None:
     torch.manual_seed(3)
     path = package / "fdiwn_x2_video.safetensors"
@@ -170,14 +154,21 @@ def test_a_set_that_appears_is_chosen_and_can_be_named(
     assert "video fdiwn x2" in " ".join(capsys.readouterr().out.split())
     (found,) = [file for file in weights_facts().files if file.set == "video"]
     assert (found.scale, found.path, found.sha256) == (2, str(path), sha256(path))
-    forced = plan_of(clip, capsys, "--weights", "video")
+    forced = plan_of(tiny, capsys, "--weights", "video")
     assert forced["report"]["weights_sha256"] == sha256(path)
-    lossless = plan_of(clip, capsys)
+    lossless = plan_of(tiny, capsys)
     assert lossless["report"]["weights"] == "clean"
     small = flat_clip(tmp_path / "small.mp4")
     assert plan_upscale(str(small)).model.weights == "video"
     assert plan_upscale(str(small), scale=3).model.weights == "clean"
-    arguments = ["upscale", str(clip.path), "-o", str(tmp_path / "o.mp4"), "--weights", "video"]
+    arguments = [
+        "upscale",
+        str(tiny.path),
+        "-o",
+        str(tmp_path / "o.mp4"),
+        "--weights",
+        "video",
+    ]
     assert run([*arguments, "-s", "3"]) == 7
     assert "There are some at x2. Sets for fdiwn at x3: clean." in capsys.readouterr().err
     frames = torch.rand(1, 3, 8, 8)
@@ -186,19 +177,19 @@ def test_a_set_that_appears_is_chosen_and_can_be_named(
 
 
 def test_a_preset_names_a_set(
-    checkpoint: Path, clip: Clip, tmp_path: Path, capsys: Captured
+    checkpoint: Path, tiny: Clip, tmp_path: Path, capsys: Captured
 ) -> None:
     import_weights(str(checkpoint), "mine")
     preset = tmp_path / "p.toml"
     preset.write_text('extends = ["x3"]\n[model]\nweights = "mine"\n')
-    found = plan_of(clip, capsys, "-p", str(preset))
+    found = plan_of(tiny, capsys, "-p", str(preset))
     assert found["model"] == {"name": "fdiwn", "scale": 3, "weights": "mine"}
     assert run(["presets", "show", str(preset)]) == 0
     assert 'weights = "mine"' in capsys.readouterr().out
 
 
-def test_unknown_sets(clip: Clip, capsys: Captured) -> None:
-    assert run(["plan", str(clip.path), "--weights", "claen"]) == 7
+def test_unknown_sets(tiny: Clip, capsys: Captured) -> None:
+    assert run(["plan", str(tiny.path), "--weights", "claen"]) == 7
     assert "Did you mean 'clean'?" in capsys.readouterr().err
     with pytest.raises(ModelError, match="no set of weights called 'claen'"):
         vsr.Upscaler(weights="claen", device="cpu")
@@ -206,14 +197,14 @@ def test_unknown_sets(clip: Clip, capsys: Captured) -> None:
         vsr.Upscaler(weights=Path("clean"), device="cpu")
     with pytest.raises(ModelError, match="bicubic has no weights"):
         vsr.Upscaler(model="bicubic", weights="clean", device="cpu")
-    assert run(["plan", str(clip.path), "--model", "bicubic", "--weights", "clean"]) == 7
+    assert run(["plan", str(tiny.path), "--model", "bicubic", "--weights", "clean"]) == 7
 
 
 def test_a_file_of_another_scale_is_recognised(
-    checkpoint: Path, clip: Clip, tmp_path: Path, capsys: Captured
+    checkpoint: Path, tiny: Clip, tmp_path: Path, capsys: Captured
 ) -> None:
     out = tmp_path / "out.mp4"
-    arguments = ["upscale", str(clip.path), "-o", str(out), "--weights", str(checkpoint)]
+    arguments = ["upscale", str(tiny.path), "-o", str(out), "--weights", str(checkpoint)]
     assert run(arguments) == 7
     assert "look like fdiwn x3 weights, the request is fdiwn x2" in capsys.readouterr().err
     assert not out.exists()

@@ -21,9 +21,10 @@ import torch
 from vsr.errors import DecodeError, InputError
 from vsr.media.demux.side_packets import SidePackets
 from vsr.media.read.batching import Batcher
+from vsr.media.read.gpu.planes import DevicePlanes
 from vsr.media.read.gpu.upsampled import planes_from_rgb, planes_from_ycbcr
 from vsr.media.read.reader import ReadRequest, ReadStats
-from vsr.media.read.storage import empty_planes, other_picture
+from vsr.media.read.storage import other_picture
 from vsr.media.read.timestamps import shown_times
 from vsr.types import ColorRange, FrameBatch, SidePacket
 
@@ -205,14 +206,12 @@ class DaliReader:
             ) from error
 
 
-class _Storage:
+class _Storage(DevicePlanes):
     """Planes from DALI's pictures, on the device where those are."""
 
     def __init__(self, request: ReadRequest) -> None:
-        self._request = request
-        self._device = torch.device(request.device)
+        super().__init__(request)
         self._split = planes_from_ycbcr if self._device.type == "cuda" else planes_from_rgb
-        self._planes: tuple[torch.Tensor, ...] = ()
 
     def put(self, frame: _Frame, at: int, place: Callable[[], str]) -> None:
         """Copy a picture into place ``at`` of the batch."""
@@ -220,19 +219,8 @@ class _Storage:
         height, width = frame.picture.shape[:2]
         if (width, height) != (video.width, video.height):
             raise other_picture(self._request, (width, height), "yuv420p", place)
-        if not self._planes:
-            self._planes = empty_planes(self._request, self._device)
-        for plane, samples in zip(self._planes, self._split(frame.picture), strict=True):
-            plane[at].copy_(samples)
-
-    def take(self, count: int) -> tuple[tuple[torch.Tensor, ...], Any]:
-        """The planes of the first ``count`` frames."""
-        planes, self._planes = self._planes, ()
-        ready = None
-        if self._device.type == "cuda":
-            ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            ready.record(torch.cuda.default_stream(self._device))
-        return tuple(plane[:count] for plane in planes), ready
+        for plane, samples in zip(self._at(at), self._split(frame.picture), strict=True):
+            plane.copy_(samples)
 
 
 def _list(tensor: Any) -> list[Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import av
 import av.error
@@ -24,10 +24,11 @@ from torch.utils.dlpack import from_dlpack
 from vsr.errors import BackendError, DecodeError
 from vsr.media.av_errors import av_errors
 from vsr.media.color.change import FrameColors
+from vsr.media.read.gpu.planes import DevicePlanes
 from vsr.media.read.gpu.semi_planar import unpack_semi_planar
 from vsr.media.read.pyav_reader import PyAVReader
 from vsr.media.read.reader import ReadRequest, ReadStats
-from vsr.media.read.storage import Storage, empty_planes, note_color, other_picture
+from vsr.media.read.storage import Storage, note_color, other_picture
 from vsr.media.source import open_source, video_stream
 from vsr.types import ColorRange
 
@@ -123,18 +124,17 @@ class NvdecReader(PyAVReader):
         return DeviceStorage(self._request, self._stats)
 
 
-class DeviceStorage:
+class DeviceStorage(DevicePlanes):
     """Splits NV12 and P010 surfaces into planes in the memory of ``request.device``.
 
-    Surfaces and planes are on the same device, and work on them is queued on its default stream,
-    where NVDEC's is too; nothing waits but who reads the batch.
+    Surfaces and planes are on the same device, and NVDEC's work is queued on its default stream,
+    too.
     """
 
     def __init__(self, request: ReadRequest, stats: ReadStats) -> None:
-        self._request, self._stats = request, stats
+        super().__init__(request)
+        self._stats = stats
         self._colors = FrameColors(request.video, request.color or request.video.color)
-        self._device = torch.device(request.device)
-        self._planes: tuple[torch.Tensor, ...] = ()
 
     def put(self, frame: av.VideoFrame, at: int, place: Callable[[], str]) -> None:
         """Copy a surface into place ``at`` of the batch; see ``Storage``."""
@@ -147,24 +147,14 @@ class DeviceStorage:
             raise other_picture(self._request, size, surface.name, place)
         # Given a plane itself, torch names a stream, which PyAV refuses to synchronise with.
         luma, chroma = (from_dlpack(plane.__dlpack__()) for plane in frame.planes)
-        if not self._planes:
-            self._planes = empty_planes(self._request, self._device)
-        unpack_semi_planar(luma, chroma, [plane[at] for plane in self._planes], bits)
+        planes = self._at(at)
+        unpack_semi_planar(luma, chroma, planes, bits)
         reading = self._colors.of(frame, video.format, ColorRange.UNSPECIFIED)
         if note_color(reading, self._stats):
-            own = [plane[at : at + 1] for plane in self._planes]
+            own = [plane[None] for plane in planes]
             converted = self._colors.convert(own, video.format, reading)
             for plane, samples in zip(own, converted, strict=True):
                 plane.copy_(samples)
-
-    def take(self, count: int) -> tuple[tuple[torch.Tensor, ...], Any]:
-        """The planes of the first ``count`` frames, and the event that says they are filled."""
-        planes, self._planes = self._planes, ()
-        ready = None
-        if self._device.type == "cuda":
-            ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            ready.record(torch.cuda.default_stream(self._device))
-        return tuple(plane[:count] for plane in planes), ready
 
 
 def _accelerator(device: str) -> HWAccel:
