@@ -93,6 +93,10 @@ def test_a_run_s_files_that_are_damaged(settings: TrainSettings, tmp_path: Path)
     (out / "data.txt").write_bytes(b"\xff\n")
     with pytest.raises(UsageError, match="the images have changed since the run"):
         train(settings, out)
+    (out / "data.txt").unlink()
+    with pytest.raises(InputError, match="the run has lost its data") as caught:
+        train(settings, out)
+    assert "--start-from" in caught.value.remedy
     (out / "data.txt").write_bytes(known)
     log = (out / "log.csv").read_bytes()
     for damaged in (log + b"\xff", log + b"2,a,b,c,d,e,f\n", log + b"\0" * 4 + b",,,,,,1\n"):

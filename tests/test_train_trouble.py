@@ -14,7 +14,7 @@ from PIL import Image
 
 from pipelines.train import Prepared, train
 from vsr.cli.entry import run
-from vsr.errors import InputError, OutputError, UsageError
+from vsr.errors import InputError, OutOfMemoryError, OutputError, UsageError
 from vsr.training.data.images import find_images
 from vsr.training.data.store import prepare
 from vsr.training.data.usable import PANNED, VALIDATED
@@ -257,3 +257,10 @@ def test_float32_stays_float32_in_a_step(photos: Path, tmp_path: Path) -> None:
             assert cudnn.allow_tf32
     assert seen == [(False, False), (False, True)]
     assert cudnn.allow_tf32 == allowed
+
+
+def test_a_step_that_memory_has_no_room_for(photos: Path, tmp_path: Path) -> None:
+    """More than a process can address: NumPy refuses it on any machine."""
+    with pytest.raises(OutOfMemoryError, match="steps of 100,000,000,000,000 crops") as caught:
+        train(tiny(photos, batch=10**14), tmp_path / "run")
+    assert "--batch" in caught.value.remedy

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from pipelines.queue.lock import Lock
-from vsr.errors import NameTakenError, OutputError, UsageError
+from vsr.errors import InputError, NameTakenError, OutputError, UsageError
 from vsr.models.weights import unwritable, write_file
 from vsr.training.data.images import CURVES, DATA, SETTINGS
 from vsr.training.loop import CHECKPOINT, LOG
@@ -56,7 +56,14 @@ def claim(
             remedy="Repeat its command to go on with it, or choose another folder for --out. "
             "To build on its weights, name them with --start-from.",
         )
-    known = data_path.read_text("ascii", "replace").splitlines() if data_path.is_file() else []
+    if not data_path.is_file():
+        raise InputError(
+            f"the run has lost its {DATA}, which says what it is made from",
+            where=str(folder),
+            remedy="Choose another folder for --out; to build on its weights, name them with "
+            "--start-from.",
+        )
+    known = data_path.read_text("ascii", "replace").splitlines()
     for name, (line, where) in sources.items():
         if line not in known and (name == "images" or len(known) > 1):
             raise UsageError(

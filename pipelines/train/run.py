@@ -20,6 +20,7 @@ from pipelines.train.data import (
 from pipelines.train.folder import claim, opened
 from pipelines.train.settle import product_type
 from vsr.engine.device import choose_device
+from vsr.engine.fitting import out_of_memory
 from vsr.models.weights import read_weights
 from vsr.processor import heed_quota
 from vsr.training.data.crops import Batches
@@ -95,6 +96,7 @@ def train(
             process is at that run; the teacher is for another scale.
         InputError: images are missing, unreadable or too small.
         OutputError: the folder cannot be written, or has files that the run would replace.
+        OutOfMemoryError: there is no room for a step.
         VsrError: other kinds of it; see :mod:`vsr.errors`.
     """
     begun = time.perf_counter()
@@ -130,7 +132,9 @@ def train(
             loop.restore()
             how = recipe.how_it_runs(learner.net, where, product_type(settings), settings.patch)
             tell(Started(str(where), len(training.entries), len(pairs), learner.step, how))
-            outcome = loop.run()
+            crops = f"{settings.batch:,} crops of {settings.patch}x{settings.patch}"
+            with out_of_memory(where, f"steps of {crops}", "Use a smaller --batch or --patch."):
+                outcome = loop.run()
     return TrainReport(str(weights), str(folder), str(where), outcome)
 
 

@@ -92,12 +92,17 @@ class Fitting:
 
 
 @contextmanager
-def out_of_memory(device: torch.device, what: str) -> Iterator[None]:
+def out_of_memory(
+    device: torch.device,
+    what: str,
+    remedy: str = "Use a smaller --batch, a smaller scale, or --device cpu.",
+) -> Iterator[None]:
     """Let torch's ways of saying that memory ran out, or a GPU failed, come out as ours.
 
     Args:
         device: where the block works.
         what: on what, as in "out of memory for ...".
+        remedy: what to do about memory on a GPU.
 
     Raises:
         OutOfMemoryError: ``from`` torch's own.
@@ -105,11 +110,12 @@ def out_of_memory(device: torch.device, what: str) -> Iterator[None]:
     """
     where = "" if device.type == "cpu" else f" on {device}"
     message = f"out of memory{where} for {what}"
-    remedy = "Use a smaller --batch, a smaller scale, or --device cpu."
     try:
         yield
     except torch.OutOfMemoryError as error:
         raise OutOfMemoryError(message, remedy=remedy) from error
+    except MemoryError as error:  # NumPy's and Python's
+        raise OutOfMemoryError(message, remedy="Use a smaller --batch.") from error
     except RuntimeError as error:
         # The CPU allocator has no exception of its own.
         if "DefaultCPUAllocator" in str(error):
