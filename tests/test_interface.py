@@ -289,3 +289,9 @@ def test_what_is_public_has_the_types_it_says(clip: Path, network: vsr.Upscaler)
     assert_type(network(batch), FrameBatch)
     assert_type(vsr.from_rgb(rgb, alpha, batch.format, batch.color), tuple[torch.Tensor, ...])
     assert alpha is None
+
+
+@pytest.mark.parametrize("value", [None, 5, b"clip.mp4"])
+def test_what_is_no_path_is_not_looked_for(value: Any) -> None:
+    with pytest.raises(UsageError, match="path must be text or a pathlib"):
+        vsr.probe(value)

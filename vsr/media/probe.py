@@ -15,7 +15,7 @@ from av.sidedata.sidedata import Type as SideDataType
 from av.stream import Disposition, Stream
 from av.video.codeccontext import VideoCodecContext
 
-from vsr.errors import InputError
+from vsr.errors import InputError, UsageError
 from vsr.media.av_errors import map_av_error
 from vsr.media.demux.continuity import Continuity
 from vsr.media.demux.depth import demuxed
@@ -65,7 +65,10 @@ def probe(path: str | Path) -> MediaInfo:
 
     Raises:
         InputError: it cannot be opened, has no video stream, or none that can be decoded.
+        UsageError: ``path`` is no path.
     """
+    if not isinstance(path, str | Path):
+        raise UsageError(f"path must be text or a pathlib.Path, not {path!r}")
     path = str(path)
     container = open_source(path)
     try:
