@@ -18,7 +18,7 @@ from torch import Tensor
 from pipelines.train import Taught, TrainEvent, train
 from vsr import Upscaler
 from vsr.cli.entry import run
-from vsr.errors import ModelError, OutputError, UsageError
+from vsr.errors import InputError, ModelError, OutputError, UsageError
 from vsr.metrics import psnr_y
 from vsr.models.bicubic import imresize
 from vsr.models.weights import read_metadata, save_weights, sha256, shipped_path
@@ -132,6 +132,17 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "--store" in caught.value.remedy
     monkeypatch.undo()
     assert taught(store, folder, skewed, "a").taught is not None
+
+
+def test_damaged_pictures_are_told(tmp_path: Path) -> None:
+    store, folder = stored(tmp_path)
+    taught(store, folder, skewed, "a")
+    (path,) = folder.glob("teacher-*.u8")
+    with path.open("r+b") as file:
+        file.truncate(100)
+    with pytest.raises(InputError, match="damaged .*100 bytes instead of") as caught:
+        taught(store, folder, skewed, "a")
+    assert caught.value.where == str(path)
 
 
 @pytest.mark.parametrize("share", [0.25, 1.0])

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vsr.errors import OutputError
+from vsr.errors import InputError, OutputError
 from vsr.training.data.store import Store, alone, mapped
 
 __all__ = ["in_eight_positions", "taught"]
@@ -72,6 +72,7 @@ def taught(
 
     Raises:
         OutputError: the pictures cannot be written.
+        InputError: what was written is damaged.
     """
     facts = (_FORMAT, teacher, [(e.lr, e.hr, e.height, e.width) for e in store.entries])
     digest = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
@@ -89,7 +90,14 @@ def taught(
             where=str(folder),
             remedy="Make room, change the permissions, or choose another folder with --store.",
         ) from error
-    return replace(store, taught=mapped(path, store.hr.numel()))
+    try:
+        return replace(store, taught=mapped(path, store.hr.numel()))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"the teacher's pictures are damaged ({error})",
+            where=str(path),
+            remedy="Delete this file; it is made again.",
+        ) from error
 
 
 def _progress(part: Path) -> Path:
