@@ -140,7 +140,7 @@ def test_damaged_pictures_are_told(tmp_path: Path) -> None:
     (path,) = folder.glob("teacher-*.u8")
     with path.open("r+b") as file:
         file.truncate(100)
-    with pytest.raises(InputError, match="damaged .*100 bytes instead of") as caught:
+    with pytest.raises(InputError, match=r"damaged .*100 bytes instead of") as caught:
         taught(store, folder, skewed, "a")
     assert caught.value.where == str(path)
 
