@@ -275,3 +275,22 @@ def test_a_full_disk_behind_both_streams_changes_no_code(arguments: list[str], c
             check=False,
         )
     assert done.returncode == code
+
+
+LOADING = """
+import sys
+
+class Stopped:
+    def find_spec(self, name, path=None, target=None):
+        if name == "vsr.cli.group":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Stopped())
+from vsr.cli import main
+main()
+"""
+
+
+def test_a_stop_while_the_program_loads_has_no_traceback() -> None:
+    done = subprocess.run([sys.executable, "-c", LOADING], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
