@@ -50,12 +50,9 @@ def draw(path: Path, rows: list[dict[str, Any]]) -> None:
         for row in rows:
             if row["line"] != label:
                 continue
-            style = "s--" if "teacher_share" in row else "o-"
             hours, psnr = zip(*row["points"], strict=True)
-            axes.plot(
-                *(hours, psnr, style), color=f"C{number}", markersize=3, linewidth=1.2,
-                label=label if first else None,
-            )  # fmt: skip
+            name = label if first else None
+            axes.plot(hours, psnr, "o-", color=f"C{number}", markersize=3, label=name)
             first = False
     axes.set_xlabel("hours of a core")
     axes.set_ylabel("PSNR on Y of held-out photos, dB")
