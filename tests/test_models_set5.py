@@ -96,13 +96,13 @@ def test_bicubic_on_set5(reference: Path, scale: int) -> None:
     assert _mean(figures) == pytest.approx(BICUBIC[scale], abs=0.02)
 
 
-def _figures(folder: Path, model: str, scale: int) -> dict[str, tuple[float, float]]:
+def _figures(folder: Path, model: str, scale: int) -> dict[str, tuple[Tensor, Tensor]]:
     """PSNR of each image of a benchmark by the shipped weights, and by bicubic."""
     network = load_model(model, scale)
     return {
         name: (
-            psnr_y(_to_codes(network(lr)), hr, shave=scale).item(),
-            psnr_y(_bicubic(lr, scale), hr, shave=scale).item(),
+            psnr_y(_to_codes(network(lr)), hr, shave=scale),
+            psnr_y(_bicubic(lr, scale), hr, shave=scale),
         )
         for name, lr, hr in _pairs(folder, scale)
     }
