@@ -114,6 +114,7 @@ def train(
     with opened(folder):
         claim(folder, settings, sources, weights.name)
         training, pairs = training_data(settings, images, stores, teacher, tell)
+        del teacher  # what it takes of a GPU's memory is wanted for the steps
         torch.manual_seed(settings.seed)
         net = recipe.build(settings.model, settings.scale, start)
         recorder = step_recorder(where) if cuda_graphs else None

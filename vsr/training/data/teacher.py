@@ -1,9 +1,9 @@
 """What a teacher makes of the LR pictures of a store, prepared once and mapped into memory.
 
-A network learns faster from a teacher's pictures than from the originals (knowledge distillation:
-Hinton et al., arXiv 1503.02531). What no network can know from LR, noise and the very place of a
-stripe, is in the originals and pulls each step another way; a teacher's pictures have the mean of
-it. The teacher may be the network itself, because it is asked eight times about each picture.
+A teacher's pictures are learnt beside the originals (knowledge distillation: Hinton et al., arXiv
+1503.02531). What no network can know from LR, noise and the very place of a stripe, is in the
+originals and pulls each step another way; a teacher's pictures have its guess of the mean. The
+teacher may be the network itself, because it is asked eight times about each picture.
 """
 
 from __future__ import annotations
