@@ -1,7 +1,8 @@
 """Compile every kernel that a network launches for a GPU that is not there.
 
 Usage: ``python tests/compile_kernels.py DTYPE``, without ``TRITON_INTERPRET``. Prints a JSON object
-for each kernel: its name, shared memory in bytes, registers, bytes of local memory.
+for each kernel: its name, warps, shared memory in bytes, registers, bytes of local memory; then one
+for each network: its scale, launches, and the bytes a pixel of the maps that they are given.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from vsr.models.fdiwn_inference import FdiwnInference
 
 #: Hopper: H100, H200.
 TARGET = GPUTarget("cuda", 90, 32)
+#: Height and width of a frame.
+SIZE = (9, 37)
 TOOL = Path(nvidia.__file__).parent / "bin" / "cuobjdump"
 
 
@@ -41,6 +44,11 @@ def usage(cubin: bytes) -> dict[str, int]:
     return {"registers": found["REG"], "local": found["STACK"] + found["LOCAL"]}
 
 
+def of_pixels(argument: object) -> bool:
+    """Whether a kernel's argument is a map, ``(N, H, W, C)``."""
+    return isinstance(argument, torch.Tensor) and tuple(argument.shape[1:3]) == SIZE
+
+
 def main() -> None:
     dtype = getattr(torch, sys.argv[1])
     driver.set_active(
@@ -52,12 +60,16 @@ def main() -> None:
         )
     )
     launch, seen = JITFunction.run, set()
+    maps: list[int] = []
 
     def compile_only(self: Any, *arguments: Any, warmup: bool, **options: Any) -> Any:
         compiled = launch(self, *arguments, warmup=True, **options)
+        sizes = {a.data_ptr(): a.nbytes for a in arguments if of_pixels(a)}
+        maps.append(sum(sizes.values()))
         if compiled.hash not in seen:
             seen.add(compiled.hash)
-            told = {"kernel": self.__name__, "shared": compiled.metadata.shared}
+            told = {"kernel": self.__name__, "warps": compiled.metadata.num_warps}
+            told["shared"] = compiled.metadata.shared
             print(json.dumps(told | usage(compiled.asm["cubin"])), flush=True)
         return compiled
 
@@ -66,7 +78,10 @@ def main() -> None:
         for scale in (2, 4):
             net = FdiwnInference(Fdiwn(scale))
             net.store_trunk_as(dtype)
-            FusedNetwork(net)(torch.zeros(1, 3, 9, 37))
+            maps.clear()
+            FusedNetwork(net)(torch.zeros(1, 3, *SIZE))
+            moved = sum(maps) / (SIZE[0] * SIZE[1])
+            print(json.dumps({"scale": scale, "launches": len(maps), "bytes": moved}), flush=True)
 
 
 if __name__ == "__main__":

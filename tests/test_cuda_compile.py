@@ -12,8 +12,17 @@ import pytest
 
 pytest.importorskip("triton", reason="Triton is not installed: its kernels are not tested")
 
-#: Bytes of shared memory that a program may have on Hopper.
-MOST_SHARED = 227 * 1024
+#: Bytes of shared memory of a multiprocessor of Hopper that programs may have, and its registers.
+SHARED, REGISTERS = 227 * 1024, 64 * 1024
+#: Kernels that sum, and how many of their programs a multiprocessor holds at a time: as many as
+#: they are launched with, lest some begin when others are done.
+RESIDENT = {
+    "_enter_kernel": 3,
+    "_finish_kernel": 2,
+    "_interact_kernel": 2,
+    "_sum_up_kernel": 3,
+    "_wide_kernel": 3,
+}
 
 
 @pytest.mark.slow
@@ -28,18 +37,28 @@ def test_every_kernel_compiles_for_hopper(dtype: str, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    kernels = [json.loads(line) for line in done.stdout.splitlines()]
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    kernels = [told for told in lines if "kernel" in told]
     assert {told["kernel"] for told in kernels} == {
         "_activate_kernel",
-        "_coefficient_kernel",
-        "_conv_kernel",
-        "_enter_kernel",
+        "_coefficients_kernel",
         "_fuse_kernel",
         "_gate_kernel",
-        "_interact_kernel",
-        "_join_kernel",
+        "_merge_kernel",
+        "_open_kernel",
+        "_pass_on_kernel",
         "_weigh_kernel",
+        *RESIDENT,
     }
     for told in kernels:
-        assert told["shared"] <= MOST_SHARED, told
+        resident = RESIDENT.get(told["kernel"], 1)
+        assert told["shared"] * resident <= SHARED, told
         assert told["local"] == 0, f"registers spill: {told}"
+        registers = -(-told["registers"] // 8) * 8 * 32 * told["warps"]
+        assert registers * resident <= REGISTERS, told
+    networks = [told for told in lines if "scale" in told]
+    assert [told["scale"] for told in networks] == [2, 4]
+    for told in networks:
+        # Memory limits a GPU: what a stage gives is added up before it is written.
+        assert told["launches"] <= 510, told
+        assert told["bytes"] <= 50_784, told

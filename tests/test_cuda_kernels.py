@@ -11,18 +11,19 @@ from torch import Tensor
 from triton_here import DEVICE, require_triton
 
 from vsr.models.fdiwn import channel_statistics
-from vsr.models.fdiwn_inference import FdiwnInference, _Fswg
+from vsr.models.fdiwn_inference import FdiwnInference, _Fswg, _Gate
 
 require_triton()
 
 import triton  # noqa: E402
 import triton.language as tl  # noqa: E402
 
-from vsr.engine.cuda.kernels import conv, gates, moments, units  # noqa: E402
+from vsr.engine.cuda import pack  # noqa: E402
+from vsr.engine.cuda.kernels import conv, ends, gates, moments, units  # noqa: E402
 from vsr.engine.cuda.kernels.grid import places  # noqa: E402
 from vsr.engine.cuda.kernels.narrow import tile_pixels  # noqa: E402
 from vsr.engine.cuda.pack import coefficient_weights, gate_weights, narrow, taps  # noqa: E402
-from vsr.engine.cuda.trunk import FusedBlock, FusedNetwork, FusedUnit  # noqa: E402
+from vsr.engine.cuda.trunk import FusedBlock, FusedGroup, FusedNetwork  # noqa: E402
 
 # NumPy, which the interpreter computes with, warns where a sigmoid is 0; hardware does not.
 pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered in exp:RuntimeWarning")
@@ -120,7 +121,7 @@ def test_places_in_a_frame_that_32_bits_do_not_count() -> None:
 
 
 def test_statistics_of_more_tiles_than_programs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vsr.engine.cuda.kernels.grid._MOST_PROGRAMS", 3)
+    monkeypatch.setattr("vsr.engine.cuda.kernels.grid._MULTIPROCESSORS", 1)
     x = features((1, 23, 29), torch.float32)
     shared = moments.moments(x)
     assert shared.shape[1] == 3
@@ -131,24 +132,22 @@ def test_statistics_of_more_tiles_than_programs(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_gate_with_what_is_added_to_it(group: _Fswg, dtype: torch.dtype) -> None:
-    t, other = features((2, 9, 17), dtype), features((2, 9, 17), dtype, seed=1)
+def test_a_gate(group: _Fswg, dtype: torch.dtype) -> None:
+    t = features((2, 9, 17), dtype)
     gate = group.wdib1.gate
-    result, parts = units.join(t, gates.gate(moments.moments(t), gate_weights(gate)), other, -0.6)
-    expected = gate(nchw(t).clone()) - 0.6 * nchw(other)
-    close(nchw(result), expected, dtype)
-    again = gates.gate(parts, gate_weights(gate))
-    close(
-        again[:, 1, :24], gates.gate(moments.moments(result), gate_weights(gate))[:, 1, :24], dtype
+    result = units.opened(t, gates.gate(moments.moments(t), gate_weights(gate)))
+    close(nchw(result), gate(nchw(t).clone()), dtype)
+
+
+def test_coefficients(group: _Fswg) -> None:
+    x, y = features((2, 9, 17), torch.float32), features((2, 5, 8), torch.float32, seed=1)
+    both = group.wdib1.coefficient_a1, group.wdib2.coefficient_b2
+    factors = gates.coefficients(
+        (moments.moments(x), moments.moments(y)), coefficient_weights(*both)
     )
-
-
-def test_a_coefficient(group: _Fswg) -> None:
-    x = features((2, 9, 17), torch.float32)
-    for coefficient in (group.wdib1.coefficient_a1, group.wdib2.coefficient_b2):
-        factors = gates.coefficient(moments.moments(x), coefficient_weights(coefficient))
-        expected = coefficient(nchw(x)).flatten(1)
-        torch.testing.assert_close(factors[:, :24], expected, rtol=1e-5, atol=1e-6)
+    for found, coefficient, features_ in zip(factors, both, (x, y), strict=True):
+        expected = coefficient(nchw(features_)).flatten(1)
+        torch.testing.assert_close(found[:, :24], expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -172,32 +171,66 @@ def test_expand_and_reduce(
 def test_convolutions(group: _Fswg, shape: tuple[int, int, int], dtype: torch.dtype) -> None:
     block = stored(group, dtype).wdib1
     low, x, z = (features(shape, dtype, channels) for channels in (16, 24, 48))
-    result, parts = conv.with_moments(low, in_type(taps(block.wirw1.wide.conv), dtype))  # type: ignore[arg-type]
+    result, parts = conv.wide(low, in_type(taps(block.wirw1.wide.conv), dtype))  # type: ignore[arg-type]
     close(nchw(result), block.wirw1.wide.conv(nchw(low)[:, :12]), dtype)
-    exact = moments.moments(result)
-    weights = gate_weights(block.gate)
+    same_moments(parts, result, block.gate)
+
+    t, shortcut = features(shape, dtype, seed=1), block.wcrw1.shortcut_and_distil
+    opening = gates.gate(moments.moments(t), gate_weights(block.gate))
+    gated = block.gate(nchw(t).clone())
+    packed = in_type(taps(shortcut), dtype)
+    result, parts, second = conv.sum_up(x, packed, t, opening)  # type: ignore[arg-type]
+    expected, distilled = shortcut(nchw(x)).chunk(2, 1)
+    close(nchw(result), expected + gated, dtype)
+    close(nchw(second), distilled.sigmoid(), dtype)
+    same_moments(parts, result, block.gate)
+
+    calibrate = pack.calibration(block.calibrate).to(dtype)
+    packed = in_type(taps(block.fuse_shortcut), dtype)
+    result, parts = ends.finish(z, packed, calibrate, x, t, opening)  # type: ignore[arg-type]
+    fused = block.fuse_shortcut(nchw(z)) + nchw(x) + gated
+    close(nchw(result), fused + block.calibrate(nchw(z)).sigmoid() * nchw(z)[:, 24:], dtype)
+    same_moments(parts, result, block.gate)
+
+
+def same_moments(parts: Tensor, result: Tensor, gate: _Gate) -> None:
+    """Parts are those of ``(N, H, W, 24)``, as a gate sees it."""
+    weights, exact = gate_weights(gate), moments.moments(result)
     torch.testing.assert_close(
         gates.gate(parts, weights), gates.gate(exact, weights), rtol=1e-4, atol=1e-4
     )
-    both = block.wcrw1.shortcut_and_distil
-    first, second = conv.split(x, in_type(taps(both), dtype))  # type: ignore[arg-type]
-    expected, distilled = both(nchw(x)).chunk(2, 1)
-    close(nchw(first), expected, dtype)
-    close(nchw(second), distilled.sigmoid(), dtype)
-    summed = conv.add(z, in_type(taps(block.fuse_shortcut), dtype), x)  # type: ignore[arg-type]
-    close(nchw(summed), block.fuse_shortcut(nchw(z)) + nchw(x), dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_joins_blocks(group: _Fswg, shape: tuple[int, int, int], dtype: torch.dtype) -> None:
+    group = stored(group, dtype)
+    o1, o2, t, x = (features(shape, dtype, seed=seed) for seed in range(4))
+    first, second = (in_type(part, dtype) for part in pack.pass_on(group))
+    passed, merged = ends.pass_on(o1, o2, first, second)  # type: ignore[arg-type]
+    close(nchw(passed), nchw(o2) + group.skip(nchw(o1)), dtype)
+    close(nchw(merged), group.merge1(torch.cat([nchw(o1), nchw(o2)], 1)), dtype)
+
+    opening = gates.gate(moments.moments(t), gate_weights(group.wdib1.gate))
+    end = pack.merge(group)
+    in_type(end.first, dtype)
+    in_type(end.second, dtype)
+    body = group.merge2(torch.cat([nchw(o1), nchw(o2)], 1)) + nchw(o2)
+    unit = group.wdib1.gate(nchw(t).clone()) + group.wirw.skip_scale * nchw(x)
+    expected = body[:, group.natural] * group.body_scale + unit * group.skip_scale
+    for residual in (False, True):
+        result = ends.merge(o1, o2, end, t, opening, x, residual=residual)
+        close(nchw(result), expected + residual * nchw(x), dtype)
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 18)])
-def test_a_unit_and_a_block(any_group: _Fswg, shape: tuple[int, int, int]) -> None:
+def test_a_block_and_a_group(any_group: _Fswg, shape: tuple[int, int, int]) -> None:
     group = any_group
     x = features(shape, torch.float32)
-    unit = FusedUnit(group.wirw)
-    close(nchw(unit(x)), group.wirw(nchw(x)), torch.float32)
-    block = FusedBlock(group.wdib1)
-    same, y, gating = block(x)
+    same, y, gating = FusedBlock(group.wdib1)(x)
     assert same is x
-    close(nchw(block.gated(y, gating)), group.wdib1(nchw(x)), torch.float32)
+    close(nchw(units.opened(y, gating)), group.wdib1(nchw(x)), torch.float32)
+    close(nchw(FusedGroup(group)(x)), group(nchw(x)), torch.float32)
 
 
 @pytest.mark.slow

@@ -7,13 +7,22 @@ import torch.nn.functional as F  # noqa: N812 - what everybody calls it
 from torch import Tensor, nn
 
 from vsr.engine.cuda.kernels.conv import Taps
+from vsr.engine.cuda.kernels.ends import Merge
 from vsr.engine.cuda.kernels.gates import CoefficientWeights, GateWeights
 from vsr.engine.cuda.kernels.grid import FLAT
 from vsr.engine.cuda.kernels.narrow import Narrow
 from vsr.models import fdiwn_inference as form
 from vsr.models.fdiwn import CHANNELS, MIN_VARIANCE
 
-__all__ = ["calibration", "coefficient_weights", "gate_weights", "narrow", "taps"]
+__all__ = [
+    "calibration",
+    "coefficient_weights",
+    "gate_weights",
+    "merge",
+    "narrow",
+    "pass_on",
+    "taps",
+]
 
 #: Inputs that one multiplication takes.
 _UNIT = 16
@@ -30,22 +39,23 @@ def gate_weights(gate: form._Gate) -> GateWeights:
     return GateWeights(slope, offset, by_mean, float(gate.eps))
 
 
-def coefficient_weights(coefficient: form._Coefficient) -> CoefficientWeights:
-    """A coefficient's two networks, one after the other."""
+def coefficient_weights(first: form._Coefficient, second: form._Coefficient) -> CoefficientWeights:
+    """Two coefficients' networks, one after the other."""
 
-    def both(part: str) -> tuple[Tensor, Tensor]:
-        mean, deviation = (coefficient.get_buffer(f"{n}_{part}") for n in ("mean", "deviation"))
-        return mean.float(), deviation.float()
+    def part(name: str, *shape: int, across: bool = False) -> Tensor:
+        def of(coefficient: form._Coefficient, of_what: str) -> Tensor:
+            values = coefficient.get_buffer(f"{of_what}_{name}").float()
+            return _filled(values.t() if across else values, *shape)
 
-    def filled(values: tuple[Tensor, Tensor], *shape: int) -> Tensor:
-        return torch.stack([_filled(v, *shape) for v in values])
+        return torch.stack(
+            [torch.stack([of(c, "mean"), of(c, "deviation")]) for c in (first, second)]
+        )
 
-    excite_mean, excite_deviation = both("excite")
     return CoefficientWeights(
-        squeeze=filled(both("squeeze"), _HIDDEN, FLAT),
-        squeeze_bias=filled(both("squeeze_bias"), _HIDDEN),
-        excite=filled((excite_mean.t(), excite_deviation.t()), _HIDDEN, FLAT),
-        excite_bias=filled(both("excite_bias"), FLAT),
+        squeeze=part("squeeze", _HIDDEN, FLAT),
+        squeeze_bias=part("squeeze_bias", _HIDDEN),
+        excite=part("excite", _HIDDEN, FLAT, across=True),
+        excite_bias=part("excite_bias", FLAT),
         least=MIN_VARIANCE,
     )
 
@@ -68,13 +78,45 @@ def narrow(unit: form._Wide) -> Narrow:
 
 def taps(conv: nn.Conv2d) -> Taps:
     """A 3x3 convolution to 24 channels or twice as many."""
-    inputs = conv.in_channels if conv.in_channels % 8 == 0 else _UNIT
+    return _taps(conv.weight, _bias_of(conv))
+
+
+def pass_on(group: form._Fswg) -> tuple[Taps, Taps]:
+    """What :func:`vsr.engine.cuda.kernels.ends.pass_on` convolves two maps with."""
+    bias = torch.cat([_bias_of(group.skip), _bias_of(group.merge1)])
+    nothing = bias.new_zeros(CHANNELS)
+    of_both = group.merge1.weight
+    of_o1 = torch.cat([group.skip.weight, of_both[:, :CHANNELS]])
+    return _taps(of_o1, bias), _taps(of_both[:, CHANNELS:], nothing)
+
+
+def merge(group: form._Fswg) -> Merge:
+    """A group's end."""
+    of_both = group.merge2.weight[group.natural]
+    bias = _bias_of(group.merge2)[group.natural]
+    return Merge(
+        first=_taps(of_both[:, :CHANNELS], bias),
+        second=_taps(of_both[:, CHANNELS:], torch.zeros_like(bias)),
+        natural=_columns(group.natural, FLAT).int(),
+        body_scale=group.body_scale,
+        skip_scale=group.skip_scale,
+        unit_skip=group.wirw.skip_scale,
+    )
+
+
+def _taps(weight: Tensor, bias: Tensor) -> Taps:
+    """``(O, I, 3, 3)`` and ``(O,)`` as kernels read them."""
+    channels = weight.shape[1]
+    inputs = channels if channels % 8 == 0 else _UNIT
     filled = -(-inputs // _UNIT) * _UNIT
-    halves = _runs(conv.weight.permute(2, 3, 1, 0).flatten(0, 1), 2)
-    weights = [F.pad(h, (0, FLAT - CHANNELS, 0, filled - conv.in_channels)) for h in halves]
-    bias = conv.weight.new_zeros(conv.out_channels) if conv.bias is None else conv.bias
+    halves = _runs(weight.permute(2, 3, 1, 0).flatten(0, 1), 2)
+    weights = [F.pad(h, (0, FLAT - CHANNELS, 0, filled - channels)) for h in halves]
     biases = [_columns(half.float(), FLAT) for half in _runs(bias, 0)]
-    return Taps(torch.cat(weights, 2).contiguous(), torch.cat(biases), inputs)
+    return Taps(torch.cat(weights, 2).detach().contiguous(), torch.cat(biases), inputs)
+
+
+def _bias_of(conv: nn.Conv2d) -> Tensor:
+    return conv.weight.new_zeros(conv.out_channels) if conv.bias is None else conv.bias
 
 
 def calibration(conv: nn.Conv2d) -> Tensor:

@@ -14,12 +14,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from vsr.engine.cuda.kernels.grid import FLAT, SMALL
-from vsr.engine.cuda.kernels.moments import frame_moments
+from vsr.engine.cuda.kernels.grid import FLAT
+from vsr.engine.cuda.kernels.moments import all_of, frame_moments
 
-__all__ = ["CoefficientWeights", "GateWeights", "coefficient", "gate", "gated"]
-
-_AT_A_TIME = tl.constexpr(128)
+__all__ = ["CoefficientWeights", "GateWeights", "coefficients", "gate", "gated"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,11 +32,11 @@ class GateWeights:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CoefficientWeights:
-    """Two small networks, the mean's and the deviation's, float32.
+    """Of two coefficients, two small networks each, the mean's and the deviation's, float32.
 
     Attributes:
-        squeeze: ``(2, 4, 32)``; squeeze_bias: ``(2, 4)``.
-        excite: ``(2, 4, 32)``, one row for each hidden value; excite_bias: ``(2, 32)``.
+        squeeze: ``(2, 2, 4, 32)``; squeeze_bias: ``(2, 2, 4)``.
+        excite: ``(2, 2, 4, 32)``, one row for each hidden value; excite_bias: ``(2, 2, 32)``.
         least: smallest variance.
     """
 
@@ -59,9 +57,9 @@ def gated(t, gates, frame, column):
 
 
 @triton.jit(do_not_specialize=["programs"])
-def _gate_kernel(parts, programs, slope, offset, by_mean, eps, gates):
+def _gate_kernel(parts, programs, slope, offset, by_mean, eps, gates, ROWS: tl.constexpr):
     frame = tl.program_id(0).to(tl.int64)
-    mean, variance = frame_moments(parts, frame, programs, _AT_A_TIME)
+    mean, variance = frame_moments(parts, frame, programs, ROWS)
     column = tl.arange(0, 32)
     a = tl.load(slope + column) * tl.rsqrt(variance + eps)
     b = tl.load(offset + column) + (tl.load(by_mean + column) - a) * mean
@@ -81,17 +79,26 @@ def _mlp(values, squeeze, squeeze_bias, excite, excite_bias, WHICH: tl.constexpr
     return tl.sigmoid(tl.maximum(out + tl.load(excite_bias + WHICH * 32 + column), 0.0))
 
 
-@triton.jit(do_not_specialize=["programs"])
-def _coefficient_kernel(
-    parts, programs, squeeze, squeeze_bias, excite, excite_bias, least, coefficients
-):
+@triton.jit(do_not_specialize=["programs1", "programs2", "frames"])
+def _coefficients_kernel(
+    parts1, programs1, parts2, programs2, frames,
+    squeeze, squeeze_bias, excite, excite_bias, least, factors, ROWS: tl.constexpr,
+):  # fmt: skip
     frame = tl.program_id(0).to(tl.int64)
-    mean, variance = frame_moments(parts, frame, programs, _AT_A_TIME)
+    which = tl.program_id(1)
+    parts, programs = parts1, programs1
+    if which == 1:
+        parts, programs = parts2, programs2
+    mean, variance = frame_moments(parts, frame, programs, ROWS)
     deviation = tl.sqrt(tl.maximum(variance, least))
+    squeeze += which * 256
+    squeeze_bias += which * 8
+    excite += which * 256
+    excite_bias += which * 64
     from_mean = _mlp(mean, squeeze, squeeze_bias, excite, excite_bias, 0)
     from_deviation = _mlp(deviation, squeeze, squeeze_bias, excite, excite_bias, 1)
-    column = tl.arange(0, 32)
-    tl.store(coefficients + frame * 32 + column, 0.5 * (from_mean + from_deviation))
+    to = factors + (which * frames + frame) * 32 + tl.arange(0, 32)
+    tl.store(to, 0.5 * (from_mean + from_deviation))
 
 
 def gate(parts: Tensor, weights: GateWeights) -> Tensor:
@@ -100,17 +107,21 @@ def gate(parts: Tensor, weights: GateWeights) -> Tensor:
     gates = parts.new_empty((frames, 2, FLAT))
     _gate_kernel[(frames,)](
         parts, programs, weights.slope, weights.offset, weights.by_mean, weights.eps, gates,
-        **SMALL,
+        **all_of(parts),
     )  # fmt: skip
     return gates
 
 
-def coefficient(parts: Tensor, weights: CoefficientWeights) -> Tensor:
-    """Factors ``(N, 32)`` float32 for a map with these parts of moments."""
-    frames, programs = parts.shape[:2]
-    factors = torch.empty((frames, FLAT), dtype=torch.float32, device=parts.device)
-    _coefficient_kernel[(frames,)](
-        parts, programs, weights.squeeze, weights.squeeze_bias, weights.excite,
-        weights.excite_bias, weights.least, factors, **SMALL,
+def coefficients(
+    parts: tuple[Tensor, Tensor], weights: CoefficientWeights
+) -> tuple[Tensor, Tensor]:
+    """Factors ``(N, 32)`` float32 of two coefficients, each by the parts of its map's moments."""
+    first, second = parts
+    frames = len(first)
+    factors = torch.empty((2, frames, FLAT), dtype=torch.float32, device=first.device)
+    _coefficients_kernel[(frames, 2)](
+        first, first.shape[1], second, second.shape[1], frames,
+        weights.squeeze, weights.squeeze_bias, weights.excite, weights.excite_bias,
+        weights.least, factors, **all_of(max(parts, key=lambda p: p.shape[1])),
     )  # fmt: skip
-    return factors
+    return factors[0], factors[1]

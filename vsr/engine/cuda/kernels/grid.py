@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import triton
 import triton.language as tl
 
-__all__ = ["FLAT", "LAUNCH", "MAP", "SMALL", "TILE", "Share", "loaded", "places", "share"]
+__all__ = ["FLAT", "LAUNCH", "MAP", "TILE", "Share", "loaded", "places", "share"]
 
 #: Pixels of a tile: two blocks of the 64 rows that a Hopper tensor core multiplies at a time.
 TILE = 128
@@ -15,15 +15,12 @@ TILE = 128
 MAP = (8, 16)
 #: Columns of a tile inside a kernel.
 FLAT = 32
-#: Programs a frame, at most: four for each of an H200's 132 multiprocessors. Each leaves its part
-#: of the statistics, and somebody has to add them.
-_MOST_PROGRAMS = 528
+#: An H200's.
+_MULTIPROCESSORS = 132
 #: Options of every launch. Several programs share a multiprocessor and hide each other's waiting;
 #: pipelining the loop over tiles as well would take the shared memory that they need for that.
 #: Multiply-adds may be fused, as cuDNN does.
 LAUNCH = {"num_warps": 4, "num_stages": 1, "enable_fp_fusion": True}
-#: Of launches of one program a frame, which has a multiprocessor to itself.
-SMALL = LAUNCH | {"num_warps": 8}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +34,11 @@ class Share:
     tiles: int
     each: int
     programs: int
+
+    @property
+    def numbers(self) -> tuple[int, int, int]:
+        """Tiles, each, programs, as kernels take them."""
+        return self.tiles, self.each, self.programs
 
 
 @triton.jit
@@ -54,7 +56,17 @@ def loaded(x, at, there):
     return tl.load(x + at, mask=there, other=0.0).to(tl.float32)
 
 
-def share(tiles: int) -> Share:
-    """Share ``tiles`` evenly; every program has one at least."""
-    each = -(-tiles // _MOST_PROGRAMS)
+def share(tiles: int, resident: int | None) -> Share:
+    """Share a frame's tiles evenly; every program has one at least.
+
+    Args:
+        tiles: of a frame.
+        resident: programs of the kernel that a multiprocessor holds at a time. Each program leaves
+            its part of the statistics, and somebody has to add them, so there are as many as run
+            at a time, and none that begins when others are done. ``None``: the kernel sums
+            nothing, and each tile has a program of its own.
+    """
+    if resident is None:
+        return Share(tiles, 1, tiles)
+    each = -(-tiles // (resident * _MULTIPROCESSORS))
     return Share(tiles, each, -(-tiles // each))

@@ -13,14 +13,20 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from vsr.engine.cuda.kernels.grid import FLAT, LAUNCH, SMALL, TILE, Share, loaded, places, share
+from vsr.engine.cuda.kernels.grid import FLAT, LAUNCH, TILE, Share, loaded, places, share
 
-__all__ = ["add_tile", "frame_moments", "moments", "new_parts", "save_part", "statistics"]
+__all__ = [
+    "add_tile",
+    "all_of",
+    "frame_moments",
+    "moments",
+    "new_parts",
+    "save_part",
+    "statistics",
+]
 
 #: Rows of a part: mean, sum of squared deviations, count.
 _ROWS = 3
-#: Parts that are read at a time.
-_AT_A_TIME = 128
 
 
 @triton.jit
@@ -55,32 +61,21 @@ def save_part(parts, frame, program, programs, count, mean, squares):
 
 @triton.jit
 def frame_moments(parts, frame, programs, ROWS: tl.constexpr):
-    """Mean and population variance, ``(32,)`` each, from a frame's parts."""
-    column = tl.arange(0, 32)
-    begin = parts + frame * programs * 96
-    # Rows are added up last: a sum across them waits for all warps.
-    counts = tl.zeros([ROWS], tl.float32)
-    totals = tl.zeros([ROWS, 32], tl.float32)
-    for first in range(0, programs, ROWS):
-        row = first + tl.arange(0, ROWS)
-        there = row < programs
-        n = tl.load(begin + row * 96 + 64, mask=there, other=0.0)
-        mean = tl.load(begin + row[:, None] * 96 + column[None, :], mask=there[:, None], other=0.0)
-        counts += n
-        totals += n[:, None] * mean
-    count = tl.sum(counts, 0)
-    whole = tl.sum(totals, 0) / count
-    squares = tl.zeros([ROWS, 32], tl.float32)
-    for first in range(0, programs, ROWS):
-        row = first + tl.arange(0, ROWS)
-        there = row < programs
-        at = begin + row[:, None] * 96 + column[None, :]
-        n = tl.load(begin + row * 96 + 64, mask=there, other=0.0)
-        mean = tl.load(at, mask=there[:, None], other=0.0)
-        inside = tl.load(at + 32, mask=there[:, None], other=0.0)
-        off = mean - whole[None, :]
-        squares += inside + n[:, None] * off * off
-    return whole, tl.sum(squares, 0) / count
+    """Mean and population variance, ``(32,)`` each, from a frame's at most ``ROWS`` parts.
+
+    All are read at once, because everything waits for it: it takes as long as memory's answer.
+    """
+    row = tl.arange(0, ROWS)
+    begin = parts + frame * programs * 96 + row * 96
+    at = begin[:, None] + tl.arange(0, 32)[None, :]
+    there = row < programs
+    n = tl.load(begin + 64, mask=there, other=0.0)
+    mean = tl.load(at, mask=there[:, None], other=0.0)
+    inside = tl.load(at + 32, mask=there[:, None], other=0.0)
+    count = tl.sum(n, 0)
+    whole = tl.sum(n[:, None] * mean, 0) / count
+    off = mean - whole[None, :]
+    return whole, tl.sum(inside + n[:, None] * off * off, 0) / count
 
 
 @triton.jit(do_not_specialize=["pixels", "tiles", "each", "programs"])
@@ -121,10 +116,17 @@ def new_parts(x: Tensor, shared: Share) -> Tensor:
     return x.new_empty((len(x), shared.programs, _ROWS, FLAT), dtype=torch.float32)
 
 
+def all_of(parts: Tensor) -> dict[str, int | bool]:
+    """Options of a launch of one program a frame, which reads all ``parts`` at once."""
+    rows = triton.next_power_of_2(parts.shape[1])
+    # Mean and squares are 64 registers of each thread at most.
+    return LAUNCH | {"ROWS": rows, "num_warps": max(1, rows // 64)}
+
+
 def moments(x: Tensor) -> Tensor:
     """Parts of the moments of ``(N, H, W, C)`` with ``C <= 32``; see :func:`new_parts`."""
     frames, height, width, channels = x.shape
-    shared = share(-(-height * width // TILE))
+    shared = share(-(-height * width // TILE), 3)
     parts = new_parts(x, shared)
     _moments_kernel[(shared.programs, frames)](
         x, parts, height * width, shared.tiles, shared.each, shared.programs,
@@ -143,6 +145,6 @@ def statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     parts = moments(x)
     mean, variance = x.new_empty((2, frames, channels), dtype=torch.float32)
     _statistics_kernel[(frames,)](
-        parts, mean, variance, parts.shape[1], CHANNELS=channels, ROWS=_AT_A_TIME, **SMALL
+        parts, mean, variance, parts.shape[1], CHANNELS=channels, **all_of(parts)
     )
     return mean, variance

@@ -8,15 +8,15 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from vsr.engine.cuda.kernels.grid import TILE, Share, places, share
+from vsr.engine.cuda.kernels.grid import TILE, places
 
 __all__ = [
     "Narrow",
     "narrow_map",
     "narrowed",
+    "pixel_tiles",
     "reduced",
     "save_narrow",
-    "shared_pixels",
     "tile_pixels",
 ]
 
@@ -83,10 +83,10 @@ def save_narrow(narrow, values, pixel, valid, R: tl.constexpr, NARROW: tl.conste
     tl.store(to, values.to(narrow.dtype.element_ty), mask=there)
 
 
-def shared_pixels(x: Tensor) -> tuple[Share, int]:
-    """How the tiles of a map ``(N, H, W, C)`` are shared, and ``H * W``."""
+def pixel_tiles(x: Tensor) -> tuple[int, int]:
+    """A frame's tiles in a map ``(N, H, W, C)``, and its pixels."""
     pixels = x.shape[1] * x.shape[2]
-    return share(-(-pixels // TILE)), pixels
+    return -(-pixels // TILE), pixels
 
 
 def narrow_map(x: Tensor, unit: Narrow) -> Tensor:

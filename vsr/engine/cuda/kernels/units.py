@@ -11,18 +11,18 @@ import triton.language as tl
 from torch import Tensor
 
 from vsr.engine.cuda.kernels.gates import gated
-from vsr.engine.cuda.kernels.grid import LAUNCH, TILE, loaded
+from vsr.engine.cuda.kernels.grid import LAUNCH, TILE, loaded, share
 from vsr.engine.cuda.kernels.moments import add_tile, new_parts, save_part
 from vsr.engine.cuda.kernels.narrow import (
     Narrow,
     narrow_map,
     narrowed,
+    pixel_tiles,
     save_narrow,
-    shared_pixels,
     tile_pixels,
 )
 
-__all__ = ["activate", "enter", "interact", "join"]
+__all__ = ["activate", "enter", "interact", "opened"]
 
 
 @triton.jit(do_not_specialize=["pixels", "tiles", "each", "programs"])
@@ -55,52 +55,36 @@ def _enter_kernel(
         save_part(parts, frame, program, programs, count, mean, squares)
 
 
-@triton.jit(do_not_specialize=["pixels", "tiles", "each"])
+@triton.jit(do_not_specialize=["pixels"])
 def _activate_kernel(
     t, gates, x, skip, p, narrow, expand, expand_bias, reduce, reduce_bias,
-    pixels, tiles, each,
+    pixels,
     E: tl.constexpr, R: tl.constexpr, NARROW: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
+    tile = tl.program_id(0)
     frame = tl.program_id(1).to(tl.int64)
     t += frame * pixels * 24
     x += frame * pixels * 24
     p += frame * pixels * 24
     narrow += frame * pixels * NARROW
-    first = tl.program_id(0) * each
-    for tile in range(first, tl.minimum(first + each, tiles)):
-        pixel, valid, at, there = tile_pixels(tile, pixels, TILE)
-        value = gated(loaded(t, at, there), gates, frame, tl.arange(0, 32))
-        value += skip * loaded(x, at, there)
-        value = tl.where(value > 0, value, 0.05 * value).to(p.dtype.element_ty)
-        tl.store(p + at, value, mask=there)
-        low = narrowed(value, expand, expand_bias, reduce, reduce_bias, E, R)
-        save_narrow(narrow, low, pixel, valid, R, NARROW)
+    pixel, valid, at, there = tile_pixels(tile, pixels, TILE)
+    value = gated(loaded(t, at, there), gates, frame, tl.arange(0, 32))
+    value += skip * loaded(x, at, there)
+    value = tl.where(value > 0, value, 0.05 * value).to(p.dtype.element_ty)
+    tl.store(p + at, value, mask=there)
+    low = narrowed(value, expand, expand_bias, reduce, reduce_bias, E, R)
+    save_narrow(narrow, low, pixel, valid, R, NARROW)
 
 
-@triton.jit(do_not_specialize=["pixels", "tiles", "each", "programs"])
-def _join_kernel(
-    t, gates, other, scale, result, parts, pixels, tiles, each, programs,
-    MOMENTS: tl.constexpr, TILE: tl.constexpr,
-):  # fmt: skip
-    program = tl.program_id(0)
+@triton.jit(do_not_specialize=["pixels"])
+def _open_kernel(t, gates, result, pixels, TILE: tl.constexpr):
+    tile = tl.program_id(0)
     frame = tl.program_id(1).to(tl.int64)
     t += frame * pixels * 24
-    other += frame * pixels * 24
     result += frame * pixels * 24
-    count = 0.0
-    mean = tl.zeros([32], tl.float32)
-    squares = tl.zeros([32], tl.float32)
-    first = program * each
-    for tile in range(first, tl.minimum(first + each, tiles)):
-        _, valid, at, there = tile_pixels(tile, pixels, TILE)
-        value = gated(loaded(t, at, there), gates, frame, tl.arange(0, 32))
-        value += scale * loaded(other, at, there)
-        value = value.to(result.dtype.element_ty)
-        tl.store(result + at, value, mask=there)
-        if MOMENTS:
-            count, mean, squares = add_tile(count, mean, squares, value.to(tl.float32), valid)
-    if MOMENTS:
-        save_part(parts, frame, program, programs, count, mean, squares)
+    _, _, at, there = tile_pixels(tile, pixels, TILE)
+    value = gated(loaded(t, at, there), gates, frame, tl.arange(0, 32))
+    tl.store(result + at, value.to(result.dtype.element_ty), mask=there)
 
 
 @triton.jit(do_not_specialize=["pixels", "tiles", "each", "programs"])
@@ -148,7 +132,8 @@ def enter(
         unit: expand and reduce.
         moments: whether anybody wants them; else the parts hold anything.
     """
-    shared, pixels = shared_pixels(y)
+    tiles, pixels = pixel_tiles(y)
+    shared = share(tiles, 3 if moments else None)
     x = y if gates is None else y.new_empty(y.shape)
     narrow, parts = narrow_map(y, unit), new_parts(y, shared)
     _enter_kernel[(shared.programs, len(y))](
@@ -168,32 +153,26 @@ def activate(
     Args:
         t, x: ``(N, H, W, 24)``. gates: of ``t``, ``(N, 2, 32)`` float32. unit: expand and reduce.
     """
-    shared, pixels = shared_pixels(t)
+    tiles, pixels = pixel_tiles(t)
     p, narrow = t.new_empty(t.shape), narrow_map(t, unit)
-    _activate_kernel[(shared.programs, len(t))](
+    _activate_kernel[(tiles, len(t))](
         t, gates, x, skip, p, narrow,
         unit.expand, unit.expand_bias, unit.reduce, unit.reduce_bias,
-        pixels, shared.tiles, shared.each, TILE=TILE, **unit.widths, **LAUNCH,
+        pixels, TILE=TILE, **unit.widths, **LAUNCH,
     )  # fmt: skip
     return p, narrow
 
 
-def join(
-    t: Tensor, gates: Tensor, other: Tensor, scale: float = 1.0, *, moments: bool = True
-) -> tuple[Tensor, Tensor]:
-    """``gate(t) + scale other``, and the parts of its moments (anything unless ``moments``).
+def opened(t: Tensor, gates: Tensor) -> Tensor:
+    """``gate(t)``, for readers that do not gate it themselves.
 
     Args:
-        t, other: ``(N, H, W, 24)``. gates: of ``t``, ``(N, 2, 32)`` float32.
+        t: ``(N, H, W, 24)``. gates: of ``t``, ``(N, 2, 32)`` float32.
     """
-    shared, pixels = shared_pixels(t)
-    result, parts = t.new_empty(t.shape), new_parts(t, shared)
-    _join_kernel[(shared.programs, len(t))](
-        t, gates, other, float(scale), result, parts,
-        pixels, shared.tiles, shared.each, shared.programs,
-        MOMENTS=moments, TILE=TILE, **LAUNCH,
-    )  # fmt: skip
-    return result, parts
+    tiles, pixels = pixel_tiles(t)
+    result = t.new_empty(t.shape)
+    _open_kernel[(tiles, len(t))](t, gates, result, pixels, TILE=TILE, **LAUNCH)
+    return result
 
 
 def interact(
@@ -204,7 +183,8 @@ def interact(
     Args:
         x, a: ``(N, H, W, 24)``. by_a, by_x: ``(N, 32)`` float32. unit: expand and reduce.
     """
-    shared, pixels = shared_pixels(x)
+    tiles, pixels = pixel_tiles(x)
+    shared = share(tiles, 2)
     b1, a1, narrow = x.new_empty(x.shape), x.new_empty(x.shape), narrow_map(x, unit)
     parts = new_parts(x, shared)
     _interact_kernel[(shared.programs, len(x))](
