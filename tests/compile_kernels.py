@@ -22,6 +22,8 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
+from vsr.engine.cuda.kernels import gates
+from vsr.engine.cuda.pack import coefficient_weights, gate_weights
 from vsr.engine.cuda.trunk import FusedNetwork
 from vsr.models.fdiwn import Fdiwn
 from vsr.models.fdiwn_inference import FdiwnInference
@@ -30,6 +32,8 @@ from vsr.models.fdiwn_inference import FdiwnInference
 TARGET = GPUTarget("cuda", 90, 32)
 #: Height and width of a frame.
 SIZE = (9, 37)
+#: Parts of a large frame's statistics: of three programs on each of 132 multiprocessors.
+MOST_PARTS = 396
 TOOL = Path(nvidia.__file__).parent / "bin" / "cuobjdump"
 
 
@@ -75,6 +79,11 @@ def main() -> None:
 
     JITFunction.run = compile_only
     with torch.inference_mode():
+        block = FdiwnInference(Fdiwn(2)).groups[0].wdib1
+        parts = torch.zeros(1, MOST_PARTS, 3, 32)
+        gates.gate(parts, gate_weights(block.gate))
+        both = coefficient_weights(block.coefficient_a1, block.coefficient_b1)
+        gates.coefficients((parts, parts), both)
         for scale in (2, 4):
             net = FdiwnInference(Fdiwn(scale))
             net.store_trunk_as(dtype)

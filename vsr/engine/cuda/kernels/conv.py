@@ -14,7 +14,14 @@ import triton.language as tl
 from torch import Tensor
 
 from vsr.engine.cuda.kernels.gates import gated
-from vsr.engine.cuda.kernels.grid import LAUNCH, MAP, loaded, places, share
+from vsr.engine.cuda.kernels.grid import (
+    LAUNCH,
+    MAP,
+    THREE_RESIDENT,
+    loaded,
+    places,
+    share,
+)
 from vsr.engine.cuda.kernels.moments import add_tile, new_parts, save_part
 
 __all__ = [
@@ -31,9 +38,6 @@ __all__ = [
 
 #: Tiles of pixels and weights that are on their way to a product, or in it.
 _STAGES = 3
-#: Of a thread, at most, where three programs shall fit a multiprocessor: a few less than the
-#: assembler would take, which it finds without spilling.
-_REGISTERS = 168
 #: Options of a convolution's launch.
 CONVOLVE = LAUNCH | {"HIGH": MAP[0], "WIDE": MAP[1], "STAGES": _STAGES}
 
@@ -206,6 +210,6 @@ def sum_up(p: Tensor, taps: Taps, t: Tensor, gates: Tensor) -> tuple[Tensor, Ten
     result, distilled, parts = new_map(p), new_map(p), new_parts(p, shared)
     _sum_up_kernel[(shared.programs, len(p))](
         p, taps.weights, taps.bias, t, gates, result, distilled, parts, *sizes, *shared.numbers,
-        **taps.widths, **CONVOLVE, maxnreg=_REGISTERS,
+        **taps.widths, **CONVOLVE, **THREE_RESIDENT,
     )  # fmt: skip
     return result, parts, distilled

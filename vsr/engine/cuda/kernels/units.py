@@ -11,7 +11,7 @@ import triton.language as tl
 from torch import Tensor
 
 from vsr.engine.cuda.kernels.gates import gated
-from vsr.engine.cuda.kernels.grid import LAUNCH, TILE, loaded, share
+from vsr.engine.cuda.kernels.grid import LAUNCH, THREE_RESIDENT, TILE, loaded, share
 from vsr.engine.cuda.kernels.moments import add_tile, new_parts, save_part
 from vsr.engine.cuda.kernels.narrow import (
     Narrow,
@@ -141,6 +141,7 @@ def enter(
         unit.expand, unit.expand_bias, unit.reduce, unit.reduce_bias, parts,
         pixels, shared.tiles, shared.each, shared.programs,
         GATED=gates is not None, MOMENTS=moments, TILE=TILE, **unit.widths, **LAUNCH,
+        **THREE_RESIDENT,
     )  # fmt: skip
     return x, parts, narrow
 
