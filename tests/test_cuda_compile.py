@@ -17,10 +17,10 @@ SHARED, REGISTERS = 227 * 1024, 64 * 1024
 #: Kernels that sum, and how many of their programs a multiprocessor holds at a time: as many as
 #: they are launched with, lest some begin when others are done.
 RESIDENT = {
-    "_enter_kernel": 3,
+    "_enter_kernel": 2,
     "_finish_kernel": 2,
     "_interact_kernel": 2,
-    "_sum_up_kernel": 3,
+    "_sum_up_kernel": 2,
     "_wide_kernel": 3,
 }
 

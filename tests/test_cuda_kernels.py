@@ -131,6 +131,19 @@ def test_statistics_of_more_tiles_than_programs(monkeypatch: pytest.MonkeyPatch)
     torch.testing.assert_close(variance, expected_variance.flatten(1), rtol=1e-5, atol=1e-6)
 
 
+def test_statistics_of_a_picture_that_begins_unlike_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("vsr.engine.cuda.kernels.grid._MULTIPROCESSORS", 1)
+    x = features((1, 60, 64), torch.float32) * 0.01
+    x[0, :2] += 1000  # a tile: what the program's sums are about is the mean of its first tile
+    mean, variance = moments.statistics(x)
+    exact_variance, exact_mean = torch.var_mean(nchw(x).double(), (2, 3), correction=0)
+    deviations = (mean.double() - exact_mean).abs() / exact_variance.sqrt()
+    assert deviations.max() < 1e-6
+    torch.testing.assert_close(variance.double(), exact_variance, rtol=1e-5, atol=0)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_gate(group: _Fswg, dtype: torch.dtype) -> None:
     t = features((2, 9, 17), dtype)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - what everybody calls it
 from torch import Tensor, nn
 
-from vsr.engine.cuda.kernels.conv import Taps
+from vsr.engine.cuda.kernels.conv import Taps, depth
 from vsr.engine.cuda.kernels.ends import Merge
 from vsr.engine.cuda.kernels.gates import CoefficientWeights, GateWeights
 from vsr.engine.cuda.kernels.grid import FLAT
@@ -106,13 +106,14 @@ def merge(group: form._Fswg) -> Merge:
 
 def _taps(weight: Tensor, bias: Tensor) -> Taps:
     """``(O, I, 3, 3)`` and ``(O,)`` as kernels read them."""
-    channels = weight.shape[1]
-    inputs = channels if channels % 8 == 0 else _UNIT
-    filled = -(-inputs // _UNIT) * _UNIT
-    halves = _runs(weight.permute(2, 3, 1, 0).flatten(0, 1), 2)
-    weights = [F.pad(h, (0, FLAT - CHANNELS, 0, filled - channels)) for h in halves]
+    channels = weight.shape[1] if weight.shape[1] % 8 == 0 else _UNIT
+    missing = channels - weight.shape[1]
+    rows = F.pad(weight.permute(2, 3, 1, 0), (0, 0, 0, missing)).flatten(0, 2)
+    deep = depth(channels)
+    filled = -(-len(rows) // deep) * deep
+    weights = torch.cat([_filled(half, filled, FLAT) for half in _runs(rows, 1)], 1)
     biases = [_columns(half.float(), FLAT) for half in _runs(bias, 0)]
-    return Taps(torch.cat(weights, 2).detach().contiguous(), torch.cat(biases), inputs)
+    return Taps(weights, torch.cat(biases), channels)
 
 
 def _bias_of(conv: nn.Conv2d) -> Tensor:

@@ -1,8 +1,9 @@
 """3x3 convolutions to 24 channels, with whatever can be done to their results on the way out.
 
-An implicit matrix product: for each of nine places and each 16 channels, a tile of shifted pixels
-times ``(16, 32)`` weights. Shifted tiles overlap, so that all but the first come from the cache.
-Memory limits the network, so a convolution whose result is only added to something adds it itself.
+An implicit matrix product. What a pixel's result depends on, the channels of nine neighbours, is a
+row of ``9 C`` values, of which so many at a time are gathered that steps, which all threads have to
+wait for, are few. Neighbours overlap, so that most come from the cache. Memory limits the network,
+so a convolution whose result is only added to something adds it itself.
 """
 
 from __future__ import annotations
@@ -13,33 +14,40 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from vsr.engine.cuda.kernels.gates import gated
+from vsr.engine.cuda.kernels.gates import gated, sigmoid
 from vsr.engine.cuda.kernels.grid import (
     LAUNCH,
     MAP,
-    THREE_RESIDENT,
     loaded,
-    places,
     share,
 )
-from vsr.engine.cuda.kernels.moments import add_tile, new_parts, save_part
+from vsr.engine.cuda.kernels.moments import (
+    add_tile,
+    new_parts,
+    nothing_summed,
+    save_part,
+    tile_mean,
+)
 
 __all__ = [
     "CONVOLVE",
     "Taps",
-    "biased",
     "convolved",
+    "depth",
     "map_tile",
     "map_tiles",
+    "near",
     "new_map",
+    "of_columns",
     "sum_up",
     "wide",
 ]
 
-#: Tiles of pixels and weights that are on their way to a product, or in it.
-_STAGES = 3
+#: Values of a row in a step, and steps whose pixels and weights are on their way to a product or in
+#: it: for maps of up to 24 channels, and for those of 48.
+_STEPS = (32, 3), (64, 2)
 #: Options of a convolution's launch.
-CONVOLVE = LAUNCH | {"HIGH": MAP[0], "WIDE": MAP[1], "STAGES": _STAGES}
+CONVOLVE = LAUNCH | {"HIGH": MAP[0], "WIDE": MAP[1]}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,10 +55,10 @@ class Taps:
     """A convolution's parameters, filled up with zeros.
 
     Attributes:
-        weights: ``(9, I, O)`` in the storage type: place row by row, input filled up to 16s,
-            output filled up to 32 for each 24.
+        weights: ``(I, O)`` in the storage type: place row by row, and a place's channels one after
+            the other, filled up to a multiple of :func:`depth`; output filled up to 32 for each 24.
         bias: ``(O,)`` float32.
-        channels: of the map that is read, ``<= I``.
+        channels: of the map that is read, a multiple of eight.
     """
 
     weights: Tensor
@@ -60,86 +68,122 @@ class Taps:
     @property
     def widths(self) -> dict[str, int]:
         """What kernels are compiled for."""
-        return {"CHANNELS": self.channels, "CHUNKS": self.weights.shape[1] // 16}
+        deep = depth(self.channels)
+        return {
+            "CHANNELS": self.channels,
+            "DEPTH": deep,
+            "STEPS": self.weights.shape[0] // deep,
+            "STAGES": _steps(self.channels)[1],
+        }
+
+
+def depth(channels: int) -> int:
+    """Values of a row that a step takes, of a map of so many channels."""
+    return _steps(channels)[0]
+
+
+def _steps(channels: int) -> tuple[int, int]:
+    return _STEPS[channels >= 48]
 
 
 @triton.jit
 def map_tile(tile, across, height, width, HIGH: tl.constexpr, WIDE: tl.constexpr):
-    """A tile's rows and columns, which of its pixels exist, where their 24 channels lie, a mask."""
+    """Where a tile lies.
+
+    Returns:
+        Its first row and column; the number of its first pixel, int64; which of its pixels exist,
+        ``(P,)``; where 24 channels lie from the first pixel's on, ``(P, 32)`` int32, and a mask.
+    """
+    above = tile // across
+    top = above * HIGH
+    left = (tile - above * across) * WIDE
+    begin = tl.cast(top, tl.int64) * width + left
     place = tl.arange(0, HIGH * WIDE)
-    row = (tile // across) * HIGH + place // WIDE
-    line = (tile % across) * WIDE + place % WIDE
-    valid = (row < height) & (line < width)
     column = tl.arange(0, 32)
-    at = places(row * width + line, column, 24)
-    return row, line, valid, at, valid[:, None] & (column < 24)[None, :]
+    valid = (top + place // WIDE < height) & (left + place % WIDE < width)
+    at = near(width, column, 24, HIGH, WIDE)
+    return top, left, begin, valid, at, valid[:, None] & (column < 24)[None, :]
+
+
+@triton.jit
+def near(width, channel, CHANNELS: tl.constexpr, HIGH: tl.constexpr, WIDE: tl.constexpr):
+    """Where channels ``(C,)`` of a tile's pixels lie from its first pixel on: ``(P, C)`` int32."""
+    place = tl.arange(0, HIGH * WIDE)
+    return (place // WIDE * width + place % WIDE)[:, None] * CHANNELS + channel[None, :]
 
 
 @triton.jit
 def convolved(
-    sums, more, x, weights, row, line, height, width,
-    CHANNELS: tl.constexpr, CHUNKS: tl.constexpr, SPLIT: tl.constexpr, STAGES: tl.constexpr,
+    sums, more, x, weights, top, left, begin, height, width,
+    CHANNELS: tl.constexpr, STEPS: tl.constexpr, SPLIT: tl.constexpr,
+    HIGH: tl.constexpr, WIDE: tl.constexpr, DEPTH: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     """``sums`` plus a convolution of a map at a tile's pixels: ``(P, 32)`` float32.
 
     If ``SPLIT``, weights have 64 columns, and the second half of them goes to ``more``.
     """
     COLUMNS: tl.constexpr = 64 if SPLIT else 32
+    place = tl.arange(0, HIGH * WIDE)
     column = tl.arange(0, 32)
-    for step in tl.range(0, 9 * CHUNKS, num_stages=STAGES):
-        tap = step // CHUNKS
-        channel = (step % CHUNKS) * 16 + tl.arange(0, 16)
-        y = row + (tap // 3 - 1)
-        z = line + (tap % 3 - 1)
-        inside = (y >= 0) & (y < height) & (z >= 0) & (z < width)
-        there = inside[:, None] & (channel < CHANNELS)[None, :]
-        part = tl.load(x + places(y * width + z, channel, CHANNELS), mask=there, other=0.0)
-        at = (tap * CHUNKS * 16 + channel[:, None]) * COLUMNS + column[None, :]
-        sums += tl.dot(part, tl.load(weights + at), input_precision="ieee")
+    x += begin * CHANNELS
+    for step in tl.range(0, STEPS, num_stages=STAGES):
+        value = step * DEPTH + tl.arange(0, DEPTH)
+        # What the last step has too many of is multiplied by zeros.
+        tap = tl.minimum(value // CHANNELS, 8)
+        y = (place // WIDE)[:, None] + (tap // 3 - 1)[None, :]
+        z = (place % WIDE)[:, None] + (tap % 3 - 1)[None, :]
+        # Negative places are large ones without a sign.
+        there = ((top + y).to(tl.uint32) < height) & ((left + z).to(tl.uint32) < width)
+        at = x + (y * width + z) * CHANNELS + (value % CHANNELS)[None, :]
+        part = tl.load(at, mask=there, other=0.0)
+        to = value[:, None] * COLUMNS + column[None, :]
+        sums += tl.dot(part, tl.load(weights + to), input_precision="ieee")
         if SPLIT:
-            more += tl.dot(part, tl.load(weights + at + 32), input_precision="ieee")
+            more += tl.dot(part, tl.load(weights + to + 32), input_precision="ieee")
     return sums, more
 
 
 @triton.jit
-def biased(bias, FROM: tl.constexpr, PIXELS: tl.constexpr):
-    """Sums ``(P, 32)`` that begin with the bias of the columns from ``FROM`` on."""
-    column = tl.arange(0, 32)
-    return tl.zeros([PIXELS, 32], tl.float32) + tl.load(bias + FROM + column)[None, :]
+def of_columns(bias, FROM: tl.constexpr):
+    """The bias of 32 columns from ``FROM`` on, ``(1, 32)``."""
+    return tl.load(bias + FROM + tl.arange(0, 32))[None, :]
 
 
 @triton.jit(do_not_specialize=["height", "width", "across", "tiles", "each", "programs"])
 def _wide_kernel(
     x, weights, bias, result, parts, height, width, across, tiles, each, programs,
-    CHANNELS: tl.constexpr, CHUNKS: tl.constexpr,
-    HIGH: tl.constexpr, WIDE: tl.constexpr, STAGES: tl.constexpr,
+    CHANNELS: tl.constexpr, STEPS: tl.constexpr,
+    HIGH: tl.constexpr, WIDE: tl.constexpr, DEPTH: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     program = tl.program_id(0)
     frame = tl.program_id(1).to(tl.int64)
     x += frame * height * width * CHANNELS
     result += frame * height * width * 24
-    count = 0.0
-    mean = tl.zeros([32], tl.float32)
-    squares = tl.zeros([32], tl.float32)
+    count, totals, squares = nothing_summed(32)
+    pivot = tl.zeros([32], tl.float32)
     first = program * each
     for tile in range(first, tl.minimum(first + each, tiles)):
-        row, line, valid, at, there = map_tile(tile, across, height, width, HIGH, WIDE)
-        sums = biased(bias, 0, HIGH * WIDE)
+        top, left, begin, valid, at, there = map_tile(tile, across, height, width, HIGH, WIDE)
+        sums = tl.zeros([HIGH * WIDE, 32], tl.float32)
         sums, _ = convolved(
-            sums, sums, x, weights, row, line, height, width, CHANNELS, CHUNKS, False, STAGES
-        )
-        value = sums.to(result.dtype.element_ty)
-        tl.store(result + at, value, mask=there)
-        count, mean, squares = add_tile(count, mean, squares, value.to(tl.float32), valid)
-    save_part(parts, frame, program, programs, count, mean, squares)
+            sums, sums, x, weights, top, left, begin, height, width,
+            CHANNELS, STEPS, False, HIGH, WIDE, DEPTH, STAGES,
+        )  # fmt: skip
+        value = (sums + of_columns(bias, 0)).to(result.dtype.element_ty)
+        tl.store(result + begin * 24 + at, value, mask=there)
+        rounded = value.to(tl.float32)
+        if tile == first:
+            pivot = tile_mean(rounded, valid)
+        count, totals, squares = add_tile(count, totals, squares, pivot, rounded, valid, 2, 4, 2, 8)
+    save_part(parts, frame, program, programs, count, totals, squares, pivot)
 
 
 @triton.jit(do_not_specialize=["height", "width", "across", "tiles", "each", "programs"])
 def _sum_up_kernel(
     p, weights, bias, t, gates, result, distilled, parts,
     height, width, across, tiles, each, programs,
-    CHANNELS: tl.constexpr, CHUNKS: tl.constexpr,
-    HIGH: tl.constexpr, WIDE: tl.constexpr, STAGES: tl.constexpr,
+    CHANNELS: tl.constexpr, STEPS: tl.constexpr,
+    HIGH: tl.constexpr, WIDE: tl.constexpr, DEPTH: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     program = tl.program_id(0)
     frame = tl.program_id(1).to(tl.int64)
@@ -147,23 +191,31 @@ def _sum_up_kernel(
     t += frame * height * width * 24
     result += frame * height * width * 24
     distilled += frame * height * width * 24
-    count = 0.0
-    mean = tl.zeros([32], tl.float32)
-    squares = tl.zeros([32], tl.float32)
+    count, totals, squares = nothing_summed(32)
+    pivot = tl.zeros([32], tl.float32)
     first = program * each
     for tile in range(first, tl.minimum(first + each, tiles)):
-        row, line, valid, at, there = map_tile(tile, across, height, width, HIGH, WIDE)
-        sums = biased(bias, 0, HIGH * WIDE)
-        chosen = biased(bias, 32, HIGH * WIDE)
+        top, left, begin, valid, at, there = map_tile(tile, across, height, width, HIGH, WIDE)
+        sums = tl.zeros([HIGH * WIDE, 32], tl.float32)
+        chosen = tl.zeros([HIGH * WIDE, 32], tl.float32)
         sums, chosen = convolved(
-            sums, chosen, p, weights, row, line, height, width, CHANNELS, CHUNKS, True, STAGES
+            sums, chosen, p, weights, top, left, begin, height, width,
+            CHANNELS, STEPS, True, HIGH, WIDE, DEPTH, STAGES,
+        )  # fmt: skip
+        chosen = sigmoid(chosen + of_columns(bias, 32))
+        tl.store(distilled + begin * 24 + at, chosen.to(distilled.dtype.element_ty), mask=there)
+        sums += of_columns(bias, 0) + gated(
+            loaded(t + begin * 24, at, there), gates, frame, tl.arange(0, 32)
         )
-        tl.store(distilled + at, tl.sigmoid(chosen).to(distilled.dtype.element_ty), mask=there)
-        sums += gated(loaded(t, at, there), gates, frame, tl.arange(0, 32))
         value = sums.to(result.dtype.element_ty)
-        tl.store(result + at, value, mask=there)
-        count, mean, squares = add_tile(count, mean, squares, value.to(tl.float32), valid)
-    save_part(parts, frame, program, programs, count, mean, squares)
+        tl.store(result + begin * 24 + at, value, mask=there)
+        rounded = value.to(tl.float32)
+        if tile == first:
+            pivot = tile_mean(rounded, valid)
+        count, totals, squares = add_tile(
+            count, totals, squares, pivot, rounded, valid, 4, 32, 1, 1
+        )
+    save_part(parts, frame, program, programs, count, totals, squares, pivot)
 
 
 def map_tiles(x: Tensor) -> tuple[tuple[int, int, int], int]:
@@ -206,10 +258,10 @@ def sum_up(p: Tensor, taps: Taps, t: Tensor, gates: Tensor) -> tuple[Tensor, Ten
         ``gate(t) + shortcut(p)``; the parts of its moments; the sigmoid of the distilled half's.
     """
     sizes, tiles = map_tiles(p)
-    shared = share(tiles, 3)
+    shared = share(tiles, 2)
     result, distilled, parts = new_map(p), new_map(p), new_parts(p, shared)
     _sum_up_kernel[(shared.programs, len(p))](
         p, taps.weights, taps.bias, t, gates, result, distilled, parts, *sizes, *shared.numbers,
-        **taps.widths, **CONVOLVE, **THREE_RESIDENT,
+        **taps.widths, **CONVOLVE,
     )  # fmt: skip
     return result, parts, distilled

@@ -11,15 +11,22 @@ from torch import Tensor
 from vsr.engine.cuda.kernels.conv import (
     CONVOLVE,
     Taps,
-    biased,
     convolved,
     map_tile,
     map_tiles,
+    near,
     new_map,
+    of_columns,
 )
-from vsr.engine.cuda.kernels.gates import gated
-from vsr.engine.cuda.kernels.grid import loaded, places, share
-from vsr.engine.cuda.kernels.moments import add_tile, new_parts, save_part
+from vsr.engine.cuda.kernels.gates import gated, sigmoid
+from vsr.engine.cuda.kernels.grid import loaded, share
+from vsr.engine.cuda.kernels.moments import (
+    add_tile,
+    new_parts,
+    nothing_summed,
+    save_part,
+    tile_mean,
+)
 
 __all__ = ["Merge", "finish", "merge", "pass_on"]
 
@@ -47,8 +54,8 @@ class Merge:
 def _finish_kernel(
     z, weights, bias, calibrate, x, t, gates, result, parts,
     height, width, across, tiles, each, programs,
-    CHANNELS: tl.constexpr, CHUNKS: tl.constexpr,
-    HIGH: tl.constexpr, WIDE: tl.constexpr, STAGES: tl.constexpr,
+    CHANNELS: tl.constexpr, STEPS: tl.constexpr,
+    HIGH: tl.constexpr, WIDE: tl.constexpr, DEPTH: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     program = tl.program_id(0)
     frame = tl.program_id(1).to(tl.int64)
@@ -58,34 +65,43 @@ def _finish_kernel(
     x += frame * height * width * 24
     t += frame * height * width * 24
     result += frame * height * width * 24
-    count = 0.0
-    mean = tl.zeros([32], tl.float32)
-    squares = tl.zeros([32], tl.float32)
+    count, totals, squares = nothing_summed(32)
+    pivot = tl.zeros([32], tl.float32)
     first = program * each
     for tile in range(first, tl.minimum(first + each, tiles)):
-        row, line, valid, at, there = map_tile(tile, across, height, width, HIGH, WIDE)
-        sums = biased(bias, 0, HIGH * WIDE)
+        top, left, begin, valid, at, there = map_tile(tile, across, height, width, HIGH, WIDE)
+        sums = tl.zeros([HIGH * WIDE, 32], tl.float32)
         sums, _ = convolved(
-            sums, sums, z, weights, row, line, height, width, CHANNELS, CHUNKS, False, STAGES
-        )
-        both = places(row * width + line, column, CHANNELS)
-        one = tl.load(z + both, mask=there, other=0.0)
-        other = tl.load(z + both + 24, mask=there, other=0.0)
+            sums, sums, z, weights, top, left, begin, height, width,
+            CHANNELS, STEPS, False, HIGH, WIDE, DEPTH, STAGES,
+        )  # fmt: skip
+        both = z + begin * CHANNELS + near(width, column, CHANNELS, HIGH, WIDE)
+        one = tl.load(both, mask=there, other=0.0)
+        other = tl.load(both + 24, mask=there, other=0.0)
         chosen = tl.dot(one, tl.load(calibrate + square), input_precision="ieee")
         chosen += tl.dot(other, tl.load(calibrate + 1024 + square), input_precision="ieee")
-        sums += tl.sigmoid(chosen) * other.to(tl.float32) + loaded(x, at, there)
-        sums += gated(loaded(t, at, there), gates, frame, column)
+        sums += (
+            of_columns(bias, 0)
+            + sigmoid(chosen) * other.to(tl.float32)
+            + loaded(x + begin * 24, at, there)
+        )
+        sums += gated(loaded(t + begin * 24, at, there), gates, frame, column)
         value = sums.to(result.dtype.element_ty)
-        tl.store(result + at, value, mask=there)
-        count, mean, squares = add_tile(count, mean, squares, value.to(tl.float32), valid)
-    save_part(parts, frame, program, programs, count, mean, squares)
+        tl.store(result + begin * 24 + at, value, mask=there)
+        rounded = value.to(tl.float32)
+        if tile == first:
+            pivot = tile_mean(rounded, valid)
+        count, totals, squares = add_tile(
+            count, totals, squares, pivot, rounded, valid, 4, 32, 1, 1
+        )
+    save_part(parts, frame, program, programs, count, totals, squares, pivot)
 
 
 @triton.jit(do_not_specialize=["height", "width", "across"])
 def _pass_on_kernel(
     o1, o2, weights1, weights2, bias, passed, merged, height, width, across,
-    CHANNELS: tl.constexpr, CHUNKS: tl.constexpr,
-    HIGH: tl.constexpr, WIDE: tl.constexpr, STAGES: tl.constexpr,
+    CHANNELS: tl.constexpr, STEPS: tl.constexpr,
+    HIGH: tl.constexpr, WIDE: tl.constexpr, DEPTH: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     tile = tl.program_id(0)
     frame = tl.program_id(1).to(tl.int64)
@@ -93,26 +109,29 @@ def _pass_on_kernel(
     o2 += frame * height * width * 24
     passed += frame * height * width * 24
     merged += frame * height * width * 24
-    row, line, _, at, there = map_tile(tile, across, height, width, HIGH, WIDE)
-    skip = biased(bias, 0, HIGH * WIDE)
-    sums = biased(bias, 32, HIGH * WIDE)
+    top, left, begin, _, at, there = map_tile(tile, across, height, width, HIGH, WIDE)
+    skip = tl.zeros([HIGH * WIDE, 32], tl.float32)
+    sums = tl.zeros([HIGH * WIDE, 32], tl.float32)
     skip, sums = convolved(
-        skip, sums, o1, weights1, row, line, height, width, CHANNELS, CHUNKS, True, STAGES
-    )
+        skip, sums, o1, weights1, top, left, begin, height, width,
+        CHANNELS, STEPS, True, HIGH, WIDE, DEPTH, STAGES,
+    )  # fmt: skip
     sums, _ = convolved(
-        sums, sums, o2, weights2, row, line, height, width, CHANNELS, CHUNKS, False, STAGES
-    )
-    skip += loaded(o2, at, there)
-    tl.store(passed + at, skip.to(passed.dtype.element_ty), mask=there)
-    tl.store(merged + at, sums.to(merged.dtype.element_ty), mask=there)
+        sums, sums, o2, weights2, top, left, begin, height, width,
+        CHANNELS, STEPS, False, HIGH, WIDE, DEPTH, STAGES,
+    )  # fmt: skip
+    skip += of_columns(bias, 0) + loaded(o2 + begin * 24, at, there)
+    sums += of_columns(bias, 32)
+    tl.store(passed + begin * 24 + at, skip.to(passed.dtype.element_ty), mask=there)
+    tl.store(merged + begin * 24 + at, sums.to(merged.dtype.element_ty), mask=there)
 
 
 @triton.jit(do_not_specialize=["height", "width", "across"])
 def _merge_kernel(
     c1, o3, weights1, weights2, bias, natural, body_scale, t, gates, skip_scale, x, keep, result,
     height, width, across,
-    CHANNELS: tl.constexpr, CHUNKS: tl.constexpr,
-    HIGH: tl.constexpr, WIDE: tl.constexpr, STAGES: tl.constexpr,
+    CHANNELS: tl.constexpr, STEPS: tl.constexpr,
+    HIGH: tl.constexpr, WIDE: tl.constexpr, DEPTH: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     tile = tl.program_id(0)
     frame = tl.program_id(1).to(tl.int64)
@@ -123,18 +142,22 @@ def _merge_kernel(
     t += frame * height * width * 24
     x += frame * height * width * 24
     result += frame * height * width * 24
-    row, line, _, at, there = map_tile(tile, across, height, width, HIGH, WIDE)
-    sums = biased(bias, 0, HIGH * WIDE)
+    top, left, begin, _, at, there = map_tile(tile, across, height, width, HIGH, WIDE)
+    sums = tl.zeros([HIGH * WIDE, 32], tl.float32)
     sums, _ = convolved(
-        sums, sums, c1, weights1, row, line, height, width, CHANNELS, CHUNKS, False, STAGES
-    )
+        sums, sums, c1, weights1, top, left, begin, height, width,
+        CHANNELS, STEPS, False, HIGH, WIDE, DEPTH, STAGES,
+    )  # fmt: skip
     sums, _ = convolved(
-        sums, sums, o3, weights2, row, line, height, width, CHANNELS, CHUNKS, False, STAGES
+        sums, sums, o3, weights2, top, left, begin, height, width,
+        CHANNELS, STEPS, False, HIGH, WIDE, DEPTH, STAGES,
+    )  # fmt: skip
+    sums += of_columns(bias, 0) + loaded(
+        o3 + begin * 24, near(width, stored, 24, HIGH, WIDE), there
     )
-    sums += loaded(o3, places(row * width + line, stored, 24), there)
-    beside = gated(loaded(t, at, there), gates, frame, column)
-    value = sums * body_scale + beside * skip_scale + loaded(x, at, there) * keep
-    tl.store(result + at, value.to(result.dtype.element_ty), mask=there)
+    beside = gated(loaded(t + begin * 24, at, there), gates, frame, column)
+    value = sums * body_scale + beside * skip_scale + loaded(x + begin * 24, at, there) * keep
+    tl.store(result + begin * 24 + at, value.to(result.dtype.element_ty), mask=there)
 
 
 def finish(

@@ -17,7 +17,16 @@ from torch import Tensor
 from vsr.engine.cuda.kernels.grid import FLAT
 from vsr.engine.cuda.kernels.moments import all_of, frame_moments
 
-__all__ = ["CoefficientWeights", "GateWeights", "coefficients", "gate", "gated"]
+__all__ = ["CoefficientWeights", "GateWeights", "coefficients", "gate", "gated", "sigmoid"]
+
+
+@triton.jit
+def _any_kernel():
+    pass
+
+
+#: Whether kernels are compiled for NVIDIA; Triton's interpreter knows no PTX, nor do others.
+_PTX = tl.constexpr(isinstance(_any_kernel, triton.JITFunction) and torch.version.hip is None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,12 +57,34 @@ class CoefficientWeights:
 
 
 @triton.jit
+def sigmoid(x):
+    """``1 / (1 + exp(-x))``, float32.
+
+    With the hardware's approximations, which are right to 22 bits: two instructions. Compilers add
+    a dozen to them, for denormal numbers that are rounded away here (``e^-87``, and what is so
+    near to 0 that 1 plus it is 1).
+    """
+    if _PTX:
+        power = tl.inline_asm_elementwise(
+            "ex2.approx.ftz.f32 $0, $1;", "=f,f", [x * -1.4426950408889634],
+            dtype=tl.float32, is_pure=True, pack=1,
+        )  # fmt: skip
+        y = tl.inline_asm_elementwise(
+            "rcp.approx.ftz.f32 $0, $1;", "=f,f", [1.0 + power],
+            dtype=tl.float32, is_pure=True, pack=1,
+        )  # fmt: skip
+    else:
+        y = tl.sigmoid(x)
+    return y
+
+
+@triton.jit
 def gated(t, gates, frame, column):
     """``t sigmoid(a t + b)`` for a tile ``(P, 32)``, float32, with a frame's ``(2, 32)`` gates."""
     t = t.to(tl.float32)
     a = tl.load(gates + frame * 64 + column)
     b = tl.load(gates + frame * 64 + 32 + column)
-    return t * tl.sigmoid(a[None, :] * t + b[None, :])
+    return t * sigmoid(a[None, :] * t + b[None, :])
 
 
 @triton.jit(do_not_specialize=["programs"])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import triton
 import triton.language as tl
 
-__all__ = ["FLAT", "LAUNCH", "MAP", "THREE_RESIDENT", "TILE", "Share", "loaded", "places", "share"]
+__all__ = ["FLAT", "LAUNCH", "MAP", "TILE", "Share", "loaded", "places", "share"]
 
 #: Pixels of a tile: two blocks of the 64 rows that a Hopper tensor core multiplies at a time.
 TILE = 128
@@ -21,10 +21,6 @@ _MULTIPROCESSORS = 132
 #: pipelining the loop over tiles as well would take the shared memory that they need for that.
 #: Multiply-adds may be fused, as cuDNN does.
 LAUNCH = {"num_warps": 4, "num_stages": 1, "enable_fp_fusion": True}
-
-#: Where three programs of four warps shall fit a multiprocessor: a few registers less than the
-#: assembler would take for a thread. It finds them without spilling.
-THREE_RESIDENT = {"maxnreg": 168}
 
 
 @dataclass(frozen=True, slots=True)

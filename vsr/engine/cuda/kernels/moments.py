@@ -21,8 +21,10 @@ __all__ = [
     "frame_moments",
     "moments",
     "new_parts",
+    "nothing_summed",
     "save_part",
     "statistics",
+    "tile_mean",
 ]
 
 #: Rows of a part: mean, sum of squared deviations, count.
@@ -30,33 +32,62 @@ _ROWS = 3
 
 
 @triton.jit
-def _tile_moments(values, valid):
-    """Count, and mean and sum of squared deviations of each column of ``(P, C)`` float32."""
-    count = tl.sum(valid.to(tl.float32), 0)
-    mean = tl.sum(tl.where(valid[:, None], values, 0.0), 0) / count
-    deviation = tl.where(valid[:, None], values - mean[None, :], 0.0)
-    return count, mean, tl.sum(deviation * deviation, 0)
+def nothing_summed(ROWS: tl.constexpr):
+    """Count, sums and squares of no pixels; see :func:`add_tile`."""
+    count = tl.zeros([ROWS], tl.float32)
+    sums = tl.zeros([ROWS, 32], tl.float32)
+    return count, sums, sums
 
 
 @triton.jit
-def add_tile(count, mean, squares, values, valid):
-    """The moments of the pixels so far and of a tile ``(P, C)`` float32, as those of one set."""
-    more, more_mean, more_squares = _tile_moments(values, valid)
-    total = count + more
-    part = more / total
-    delta = more_mean - mean
-    squares += more_squares + delta * delta * count * part
-    return total, mean + delta * part, squares
+def tile_mean(values, valid):
+    """Mean of each column of a tile ``(P, 32)`` float32."""
+    total = tl.sum(tl.where(valid[:, None], values, 0.0), 0)
+    return total / tl.sum(valid.to(tl.float32), 0)
 
 
 @triton.jit
-def save_part(parts, frame, program, programs, count, mean, squares):
-    """Write a program's part to ``(N, programs, 3, 32)``."""
+def add_tile(
+    count, sums, squares, pivot, values, valid,
+    A: tl.constexpr, B: tl.constexpr, C: tl.constexpr, D: tl.constexpr,
+):  # fmt: skip
+    """Add a tile's pixels to sums about a pivot, in ``B D`` rows that meet only in the end.
+
+    Pixels of a tile that lie in one thread are added within it; threads need not wait for another
+    until :func:`save_part`.
+
+    Args:
+        count: pixels so far, ``(B D,)``. sums, squares: of their deviations, ``(B D, 32)``.
+        pivot: ``(32,)``, the mean of the first tile: since its pixels are among those summed, no
+            more than a few bits cancel.
+        values: ``(P, 32)`` float32. valid: ``(P,)``.
+        A, B, C, D: pixels as four axes, of which the first and third lie in one thread.
+    """
+    off = tl.where(valid[:, None], values - pivot[None, :], 0.0)
+    count += _in_threads(tl.reshape(valid.to(tl.float32), [A, B, C, D, 1]), B * D, 1).reshape(
+        [B * D]
+    )
+    sums += _in_threads(tl.reshape(off, [A, B, C, D, 32]), B * D, 32)
+    squares += _in_threads(tl.reshape(off * off, [A, B, C, D, 32]), B * D, 32)
+    return count, sums, squares
+
+
+@triton.jit
+def _in_threads(values, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """``(A, B, C, D, columns)`` summed over A and C: ``(B D, columns)``."""
+    return tl.reshape(tl.sum(tl.sum(values, 2), 0), [ROWS, COLUMNS])
+
+
+@triton.jit
+def save_part(parts, frame, program, programs, count, sums, squares, pivot):
+    """Write a program's part to ``(N, programs, 3, 32)``: mean, squared deviations, count."""
     column = tl.arange(0, 32)
+    n = tl.sum(count, 0)
+    total = tl.sum(sums, 0)
     to = parts + (frame * programs + program) * 96 + column
-    tl.store(to, mean)
-    tl.store(to + 32, squares)
-    tl.store(to + 64, tl.zeros([32], tl.float32) + count)
+    tl.store(to, pivot + total / n)
+    tl.store(to + 32, tl.maximum(tl.sum(squares, 0) - total * (total / n), 0.0))
+    tl.store(to + 64, tl.zeros([32], tl.float32) + n)
 
 
 @triton.jit
@@ -86,17 +117,19 @@ def _moments_kernel(
     frame = tl.program_id(1).to(tl.int64)
     column = tl.arange(0, 32)
     x += frame * pixels * CHANNELS
-    count = 0.0
-    mean = tl.zeros([32], tl.float32)
-    squares = tl.zeros([32], tl.float32)
+    count, sums, squares = nothing_summed(32)
+    pivot = tl.zeros([32], tl.float32)
     first = program * each
     for tile in range(first, tl.minimum(first + each, tiles)):
         pixel = tile * TILE + tl.arange(0, TILE)
         valid = pixel < pixels
         there = valid[:, None] & (column < CHANNELS)[None, :]
         at = places(pixel, column, CHANNELS)
-        count, mean, squares = add_tile(count, mean, squares, loaded(x, at, there), valid)
-    save_part(parts, frame, program, programs, count, mean, squares)
+        values = loaded(x, at, there)
+        if tile == first:
+            pivot = tile_mean(values, valid)
+        count, sums, squares = add_tile(count, sums, squares, pivot, values, valid, 4, 32, 1, 1)
+    save_part(parts, frame, program, programs, count, sums, squares, pivot)
 
 
 @triton.jit(do_not_specialize=["programs"])

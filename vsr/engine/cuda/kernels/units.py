@@ -11,8 +11,14 @@ import triton.language as tl
 from torch import Tensor
 
 from vsr.engine.cuda.kernels.gates import gated
-from vsr.engine.cuda.kernels.grid import LAUNCH, THREE_RESIDENT, TILE, loaded, share
-from vsr.engine.cuda.kernels.moments import add_tile, new_parts, save_part
+from vsr.engine.cuda.kernels.grid import LAUNCH, TILE, loaded, share
+from vsr.engine.cuda.kernels.moments import (
+    add_tile,
+    new_parts,
+    nothing_summed,
+    save_part,
+    tile_mean,
+)
 from vsr.engine.cuda.kernels.narrow import (
     Narrow,
     narrow_map,
@@ -37,9 +43,8 @@ def _enter_kernel(
     y += frame * pixels * 24
     x += frame * pixels * 24
     narrow += frame * pixels * NARROW
-    count = 0.0
-    mean = tl.zeros([32], tl.float32)
-    squares = tl.zeros([32], tl.float32)
+    count, sums, squares = nothing_summed(32)
+    pivot = tl.zeros([32], tl.float32)
     first = program * each
     for tile in range(first, tl.minimum(first + each, tiles)):
         pixel, valid, at, there = tile_pixels(tile, pixels, TILE)
@@ -47,12 +52,17 @@ def _enter_kernel(
         if GATED:
             values = gated(values, gates, frame, tl.arange(0, 32)).to(x.dtype.element_ty)
             tl.store(x + at, values, mask=there)
-        if MOMENTS:
-            count, mean, squares = add_tile(count, mean, squares, values.to(tl.float32), valid)
         low = narrowed(values, expand, expand_bias, reduce, reduce_bias, E, R)
         save_narrow(narrow, low, pixel, valid, R, NARROW)
+        if MOMENTS:
+            rounded = values.to(tl.float32)
+            if tile == first:
+                pivot = tile_mean(rounded, valid)
+            count, sums, squares = add_tile(
+                count, sums, squares, pivot, rounded, valid, 4, 32, 1, 1
+            )
     if MOMENTS:
-        save_part(parts, frame, program, programs, count, mean, squares)
+        save_part(parts, frame, program, programs, count, sums, squares, pivot)
 
 
 @triton.jit(do_not_specialize=["pixels"])
@@ -103,9 +113,8 @@ def _interact_kernel(
     b1 += frame * pixels * 24
     a1 += frame * pixels * 24
     narrow += frame * pixels * NARROW
-    count = 0.0
-    mean = tl.zeros([32], tl.float32)
-    squares = tl.zeros([32], tl.float32)
+    count, sums, squares = nothing_summed(32)
+    pivot = tl.zeros([32], tl.float32)
     first = program * each
     for tile in range(first, tl.minimum(first + each, tiles)):
         pixel, valid, at, there = tile_pixels(tile, pixels, TILE)
@@ -115,10 +124,13 @@ def _interact_kernel(
         first_a = (others + from_x * own).to(a1.dtype.element_ty)
         tl.store(b1 + at, first_b, mask=there)
         tl.store(a1 + at, first_a, mask=there)
-        count, mean, squares = add_tile(count, mean, squares, first_a.to(tl.float32), valid)
+        rounded = first_a.to(tl.float32)
+        if tile == first:
+            pivot = tile_mean(rounded, valid)
+        count, sums, squares = add_tile(count, sums, squares, pivot, rounded, valid, 4, 32, 1, 1)
         low = narrowed(first_b, expand, expand_bias, reduce, reduce_bias, E, R)
         save_narrow(narrow, low, pixel, valid, R, NARROW)
-    save_part(parts, frame, program, programs, count, mean, squares)
+    save_part(parts, frame, program, programs, count, sums, squares, pivot)
 
 
 def enter(
@@ -133,7 +145,7 @@ def enter(
         moments: whether anybody wants them; else the parts hold anything.
     """
     tiles, pixels = pixel_tiles(y)
-    shared = share(tiles, 3 if moments else None)
+    shared = share(tiles, 2 if moments else None)
     x = y if gates is None else y.new_empty(y.shape)
     narrow, parts = narrow_map(y, unit), new_parts(y, shared)
     _enter_kernel[(shared.programs, len(y))](
@@ -141,7 +153,6 @@ def enter(
         unit.expand, unit.expand_bias, unit.reduce, unit.reduce_bias, parts,
         pixels, shared.tiles, shared.each, shared.programs,
         GATED=gates is not None, MOMENTS=moments, TILE=TILE, **unit.widths, **LAUNCH,
-        **THREE_RESIDENT,
     )  # fmt: skip
     return x, parts, narrow
 
