@@ -147,7 +147,8 @@ def enter(
     tiles, pixels = pixel_tiles(y)
     shared = share(tiles, 2 if moments else None)
     x = y if gates is None else y.new_empty(y.shape)
-    narrow, parts = narrow_map(y, unit), new_parts(y, shared)
+    narrow = narrow_map(y, unit)
+    parts = new_parts(y, shared) if moments else unit.expand_bias
     _enter_kernel[(shared.programs, len(y))](
         y, parts if gates is None else gates, x, narrow,
         unit.expand, unit.expand_bias, unit.reduce, unit.reduce_bias, parts,
