@@ -26,7 +26,6 @@ from vsr.engine.cuda.kernels.moments import (
     new_parts,
     nothing_summed,
     save_part,
-    tile_mean,
 )
 
 __all__ = [
@@ -159,8 +158,7 @@ def _wide_kernel(
     frame = tl.program_id(1).to(tl.int64)
     x += frame * height * width * CHANNELS
     result += frame * height * width * 24
-    count, totals, squares = nothing_summed(32)
-    pivot = tl.zeros([32], tl.float32)
+    count, totals, squares, pivot = nothing_summed(32)
     first = program * each
     for tile in range(first, tl.minimum(first + each, tiles)):
         top, left, begin, valid, at, there = map_tile(tile, across, height, width, HIGH, WIDE)
@@ -171,10 +169,9 @@ def _wide_kernel(
         )  # fmt: skip
         value = (sums + of_columns(bias, 0)).to(result.dtype.element_ty)
         tl.store(result + begin * 24 + at, value, mask=there)
-        rounded = value.to(tl.float32)
-        if tile == first:
-            pivot = tile_mean(rounded, valid)
-        count, totals, squares = add_tile(count, totals, squares, pivot, rounded, valid, 2, 4, 2, 8)
+        count, totals, squares, pivot = add_tile(
+            count, totals, squares, pivot, value, valid, tile == first, 2, 4, 2, 8
+        )
     save_part(parts, frame, program, programs, count, totals, squares, pivot)
 
 
@@ -191,8 +188,7 @@ def _sum_up_kernel(
     t += frame * height * width * 24
     result += frame * height * width * 24
     distilled += frame * height * width * 24
-    count, totals, squares = nothing_summed(32)
-    pivot = tl.zeros([32], tl.float32)
+    count, totals, squares, pivot = nothing_summed(32)
     first = program * each
     for tile in range(first, tl.minimum(first + each, tiles)):
         top, left, begin, valid, at, there = map_tile(tile, across, height, width, HIGH, WIDE)
@@ -209,11 +205,8 @@ def _sum_up_kernel(
         )
         value = sums.to(result.dtype.element_ty)
         tl.store(result + begin * 24 + at, value, mask=there)
-        rounded = value.to(tl.float32)
-        if tile == first:
-            pivot = tile_mean(rounded, valid)
-        count, totals, squares = add_tile(
-            count, totals, squares, pivot, rounded, valid, 4, 32, 1, 1
+        count, totals, squares, pivot = add_tile(
+            count, totals, squares, pivot, value, valid, tile == first, 4, 32, 1, 1
         )
     save_part(parts, frame, program, programs, count, totals, squares, pivot)
 

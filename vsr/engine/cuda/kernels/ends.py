@@ -25,7 +25,6 @@ from vsr.engine.cuda.kernels.moments import (
     new_parts,
     nothing_summed,
     save_part,
-    tile_mean,
 )
 
 __all__ = ["Merge", "finish", "merge", "pass_on"]
@@ -65,8 +64,7 @@ def _finish_kernel(
     x += frame * height * width * 24
     t += frame * height * width * 24
     result += frame * height * width * 24
-    count, totals, squares = nothing_summed(32)
-    pivot = tl.zeros([32], tl.float32)
+    count, totals, squares, pivot = nothing_summed(32)
     first = program * each
     for tile in range(first, tl.minimum(first + each, tiles)):
         top, left, begin, valid, at, there = map_tile(tile, across, height, width, HIGH, WIDE)
@@ -88,11 +86,8 @@ def _finish_kernel(
         sums += gated(loaded(t + begin * 24, at, there), gates, frame, column)
         value = sums.to(result.dtype.element_ty)
         tl.store(result + begin * 24 + at, value, mask=there)
-        rounded = value.to(tl.float32)
-        if tile == first:
-            pivot = tile_mean(rounded, valid)
-        count, totals, squares = add_tile(
-            count, totals, squares, pivot, rounded, valid, 4, 32, 1, 1
+        count, totals, squares, pivot = add_tile(
+            count, totals, squares, pivot, value, valid, tile == first, 4, 32, 1, 1
         )
     save_part(parts, frame, program, programs, count, totals, squares, pivot)
 

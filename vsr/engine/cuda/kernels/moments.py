@@ -24,7 +24,6 @@ __all__ = [
     "nothing_summed",
     "save_part",
     "statistics",
-    "tile_mean",
 ]
 
 #: Rows of a part: mean, sum of squared deviations, count.
@@ -33,14 +32,14 @@ _ROWS = 3
 
 @triton.jit
 def nothing_summed(ROWS: tl.constexpr):
-    """Count, sums and squares of no pixels; see :func:`add_tile`."""
+    """Count, sums, squares and pivot of no pixels; see :func:`add_tile`."""
     count = tl.zeros([ROWS], tl.float32)
     sums = tl.zeros([ROWS, 32], tl.float32)
-    return count, sums, sums
+    return count, sums, sums, tl.zeros([32], tl.float32)
 
 
 @triton.jit
-def tile_mean(values, valid):
+def _tile_mean(values, valid):
     """Mean of each column of a tile ``(P, 32)`` float32."""
     total = tl.sum(tl.where(valid[:, None], values, 0.0), 0)
     return total / tl.sum(valid.to(tl.float32), 0)
@@ -48,7 +47,7 @@ def tile_mean(values, valid):
 
 @triton.jit
 def add_tile(
-    count, sums, squares, pivot, values, valid,
+    count, sums, squares, pivot, stored, valid, begins,
     A: tl.constexpr, B: tl.constexpr, C: tl.constexpr, D: tl.constexpr,
 ):  # fmt: skip
     """Add a tile's pixels to sums about a pivot, in ``B D`` rows that meet only in the end.
@@ -60,16 +59,19 @@ def add_tile(
         count: pixels so far, ``(B D,)``. sums, squares: of their deviations, ``(B D, 32)``.
         pivot: ``(32,)``, the mean of the first tile: since its pixels are among those summed, no
             more than a few bits cancel.
-        values: ``(P, 32)`` float32. valid: ``(P,)``.
+        stored: the tile's values, ``(P, 32)``. valid: ``(P,)``. begins: this is the first tile.
         A, B, C, D: pixels as four axes, of which the first and third lie in one thread.
     """
+    values = stored.to(tl.float32)
+    if begins:
+        pivot = _tile_mean(values, valid)
     off = tl.where(valid[:, None], values - pivot[None, :], 0.0)
     count += _in_threads(tl.reshape(valid.to(tl.float32), [A, B, C, D, 1]), B * D, 1).reshape(
         [B * D]
     )
     sums += _in_threads(tl.reshape(off, [A, B, C, D, 32]), B * D, 32)
     squares += _in_threads(tl.reshape(off * off, [A, B, C, D, 32]), B * D, 32)
-    return count, sums, squares
+    return count, sums, squares, pivot
 
 
 @triton.jit
@@ -117,8 +119,7 @@ def _moments_kernel(
     frame = tl.program_id(1).to(tl.int64)
     column = tl.arange(0, 32)
     x += frame * pixels * CHANNELS
-    count, sums, squares = nothing_summed(32)
-    pivot = tl.zeros([32], tl.float32)
+    count, sums, squares, pivot = nothing_summed(32)
     first = program * each
     for tile in range(first, tl.minimum(first + each, tiles)):
         pixel = tile * TILE + tl.arange(0, TILE)
@@ -126,9 +127,9 @@ def _moments_kernel(
         there = valid[:, None] & (column < CHANNELS)[None, :]
         at = places(pixel, column, CHANNELS)
         values = loaded(x, at, there)
-        if tile == first:
-            pivot = tile_mean(values, valid)
-        count, sums, squares = add_tile(count, sums, squares, pivot, values, valid, 4, 32, 1, 1)
+        count, sums, squares, pivot = add_tile(
+            count, sums, squares, pivot, values, valid, tile == first, 4, 32, 1, 1
+        )
     save_part(parts, frame, program, programs, count, sums, squares, pivot)
 
 

@@ -17,7 +17,6 @@ from vsr.engine.cuda.kernels.moments import (
     new_parts,
     nothing_summed,
     save_part,
-    tile_mean,
 )
 from vsr.engine.cuda.kernels.narrow import (
     Narrow,
@@ -43,8 +42,7 @@ def _enter_kernel(
     y += frame * pixels * 24
     x += frame * pixels * 24
     narrow += frame * pixels * NARROW
-    count, sums, squares = nothing_summed(32)
-    pivot = tl.zeros([32], tl.float32)
+    count, sums, squares, pivot = nothing_summed(32)
     first = program * each
     for tile in range(first, tl.minimum(first + each, tiles)):
         pixel, valid, at, there = tile_pixels(tile, pixels, TILE)
@@ -55,11 +53,8 @@ def _enter_kernel(
         low = narrowed(values, expand, expand_bias, reduce, reduce_bias, E, R)
         save_narrow(narrow, low, pixel, valid, R, NARROW)
         if MOMENTS:
-            rounded = values.to(tl.float32)
-            if tile == first:
-                pivot = tile_mean(rounded, valid)
-            count, sums, squares = add_tile(
-                count, sums, squares, pivot, rounded, valid, 4, 32, 1, 1
+            count, sums, squares, pivot = add_tile(
+                count, sums, squares, pivot, values, valid, tile == first, 4, 32, 1, 1
             )
     if MOMENTS:
         save_part(parts, frame, program, programs, count, sums, squares, pivot)
@@ -113,8 +108,7 @@ def _interact_kernel(
     b1 += frame * pixels * 24
     a1 += frame * pixels * 24
     narrow += frame * pixels * NARROW
-    count, sums, squares = nothing_summed(32)
-    pivot = tl.zeros([32], tl.float32)
+    count, sums, squares, pivot = nothing_summed(32)
     first = program * each
     for tile in range(first, tl.minimum(first + each, tiles)):
         pixel, valid, at, there = tile_pixels(tile, pixels, TILE)
@@ -124,10 +118,9 @@ def _interact_kernel(
         first_a = (others + from_x * own).to(a1.dtype.element_ty)
         tl.store(b1 + at, first_b, mask=there)
         tl.store(a1 + at, first_a, mask=there)
-        rounded = first_a.to(tl.float32)
-        if tile == first:
-            pivot = tile_mean(rounded, valid)
-        count, sums, squares = add_tile(count, sums, squares, pivot, rounded, valid, 4, 32, 1, 1)
+        count, sums, squares, pivot = add_tile(
+            count, sums, squares, pivot, first_a, valid, tile == first, 4, 32, 1, 1
+        )
         low = narrowed(first_b, expand, expand_bias, reduce, reduce_bias, E, R)
         save_narrow(narrow, low, pixel, valid, R, NARROW)
     save_part(parts, frame, program, programs, count, sums, squares, pivot)
