@@ -18,6 +18,7 @@ from vsr.engine.cuda.kernels.gates import gated, sigmoid
 from vsr.engine.cuda.kernels.grid import (
     LAUNCH,
     MAP,
+    RESIDENT,
     loaded,
     share,
 )
@@ -230,7 +231,7 @@ def wide(low: Tensor, taps: Taps) -> tuple[Tensor, Tensor]:
         ``(N, H, W, 24)``, and parts as of :func:`vsr.engine.cuda.kernels.moments.moments`.
     """
     sizes, tiles = map_tiles(low)
-    shared = share(tiles, 3)
+    shared = share(tiles, RESIDENT["wide"])
     result, parts = new_map(low), new_parts(low, shared)
     _wide_kernel[(shared.programs, len(low))](
         low, taps.weights, taps.bias, result, parts, *sizes, *shared.numbers,
@@ -251,7 +252,7 @@ def sum_up(p: Tensor, taps: Taps, t: Tensor, gates: Tensor) -> tuple[Tensor, Ten
         ``gate(t) + shortcut(p)``; the parts of its moments; the sigmoid of the distilled half's.
     """
     sizes, tiles = map_tiles(p)
-    shared = share(tiles, 2)
+    shared = share(tiles, RESIDENT["sum_up"])
     result, distilled, parts = new_map(p), new_map(p), new_parts(p, shared)
     _sum_up_kernel[(shared.programs, len(p))](
         p, taps.weights, taps.bias, t, gates, result, distilled, parts, *sizes, *shared.numbers,

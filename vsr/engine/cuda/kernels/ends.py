@@ -19,7 +19,7 @@ from vsr.engine.cuda.kernels.conv import (
     of_columns,
 )
 from vsr.engine.cuda.kernels.gates import gated, sigmoid
-from vsr.engine.cuda.kernels.grid import loaded, share
+from vsr.engine.cuda.kernels.grid import RESIDENT, loaded, share
 from vsr.engine.cuda.kernels.moments import (
     add_tile,
     new_parts,
@@ -170,7 +170,7 @@ def finish(
         t: the wide path of what fuses the branches, likewise. gates: of ``t``.
     """
     sizes, tiles = map_tiles(z)
-    shared = share(tiles, 2)
+    shared = share(tiles, RESIDENT["finish"])
     result, parts = new_map(z), new_parts(z, shared)
     _finish_kernel[(shared.programs, len(z))](
         z, taps.weights, taps.bias, calibrate, x, t, gates, result, parts, *sizes, *shared.numbers,

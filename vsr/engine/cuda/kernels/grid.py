@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import triton
 import triton.language as tl
 
-__all__ = ["FLAT", "LAUNCH", "MAP", "TILE", "Share", "loaded", "places", "share"]
+__all__ = ["FLAT", "LAUNCH", "MAP", "RESIDENT", "TILE", "Share", "loaded", "places", "share"]
 
 #: Pixels of a tile: two blocks of the 64 rows that a Hopper tensor core multiplies at a time.
 TILE = 128
@@ -17,6 +17,8 @@ MAP = (8, 16)
 FLAT = 32
 #: An H200's.
 _MULTIPROCESSORS = 132
+#: Of each kernel that sums, how many programs a multiprocessor has registers for at a time.
+RESIDENT = {"enter": 2, "finish": 2, "interact": 2, "moments": 3, "sum_up": 2, "wide": 3}
 #: Options of every launch. Several programs share a multiprocessor and hide each other's waiting;
 #: pipelining the loop over tiles as well would take the shared memory that they need for that.
 #: Multiply-adds may be fused, as cuDNN does.
@@ -61,10 +63,9 @@ def share(tiles: int, resident: int | None) -> Share:
 
     Args:
         tiles: of a frame.
-        resident: programs of the kernel that a multiprocessor holds at a time. Each program leaves
-            its part of the statistics, and somebody has to add them, so there are as many as run
-            at a time, and none that begins when others are done. ``None``: the kernel sums
-            nothing, and each tile has a program of its own.
+        resident: of :data:`RESIDENT`. Each program leaves its part of the statistics, and somebody
+            has to add them, so there are as many as run at a time, and none that begins when
+            others are done. ``None``: the kernel sums nothing, and each tile has a program.
     """
     if resident is None:
         return Share(tiles, 1, tiles)

@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from vsr.engine.cuda.kernels.grid import FLAT, LAUNCH, TILE, Share, loaded, places, share
+from vsr.engine.cuda.kernels.grid import FLAT, LAUNCH, RESIDENT, TILE, Share, loaded, places, share
 
 __all__ = [
     "add_tile",
@@ -160,7 +160,7 @@ def all_of(parts: Tensor) -> dict[str, int | bool]:
 def moments(x: Tensor) -> Tensor:
     """Parts of the moments of ``(N, H, W, C)`` with ``C <= 32``; see :func:`new_parts`."""
     frames, height, width, channels = x.shape
-    shared = share(-(-height * width // TILE), 3)
+    shared = share(-(-height * width // TILE), RESIDENT["moments"])
     parts = new_parts(x, shared)
     _moments_kernel[(shared.programs, frames)](
         x, parts, height * width, shared.tiles, shared.each, shared.programs,

@@ -11,7 +11,7 @@ import triton.language as tl
 from torch import Tensor
 
 from vsr.engine.cuda.kernels.gates import gated
-from vsr.engine.cuda.kernels.grid import LAUNCH, TILE, loaded, share
+from vsr.engine.cuda.kernels.grid import LAUNCH, RESIDENT, TILE, loaded, share
 from vsr.engine.cuda.kernels.moments import (
     add_tile,
     new_parts,
@@ -138,7 +138,7 @@ def enter(
         moments: whether anybody wants them; else the parts hold anything.
     """
     tiles, pixels = pixel_tiles(y)
-    shared = share(tiles, 2 if moments else None)
+    shared = share(tiles, RESIDENT["enter"] if moments else None)
     x = y if gates is None else y.new_empty(y.shape)
     narrow = narrow_map(y, unit)
     parts = new_parts(y, shared) if moments else unit.expand_bias
@@ -190,7 +190,7 @@ def interact(
         x, a: ``(N, H, W, 24)``. by_a, by_x: ``(N, 32)`` float32. unit: expand and reduce.
     """
     tiles, pixels = pixel_tiles(x)
-    shared = share(tiles, 2)
+    shared = share(tiles, RESIDENT["interact"])
     b1, a1, narrow = x.new_empty(x.shape), x.new_empty(x.shape), narrow_map(x, unit)
     parts = new_parts(x, shared)
     _interact_kernel[(shared.programs, len(x))](
