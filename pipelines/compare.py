@@ -25,6 +25,7 @@ from vsr.models.bicubic import resize
 from vsr.models.weights import sha256
 from vsr.plan.color import is_hdr
 from vsr.types.evaluation import Candidate, Evaluation, MetricInfo
+from vsr.types.place import on_disk
 from vsr.types.stills import Picture, Still
 from vsr.types.text import clock_text
 
@@ -307,7 +308,7 @@ def _page(
 
 
 def _hash(path: str) -> str:
-    return path if "://" in path else f"SHA-256 {sha256(Path(path))}"
+    return f"SHA-256 {sha256(Path(path))}" if on_disk(path) else path
 
 
 def _candidate(facts: FileFacts) -> Candidate:

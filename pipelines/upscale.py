@@ -2,42 +2,36 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from pipelines.events import Listener, Progress, Warned
-from pipelines.memory import peak_memory
+from pipelines.events import Listener
 from pipelines.reading import expected_frames, read_request, settle_reader
 from pipelines.segments.devices import WorkerSpec, parse_devices
 from pipelines.segments.job import run_segmented
 from pipelines.segments.kept import straight_through
-from pipelines.segments.settings import check_unchanged, source_identity
+from pipelines.segments.whole import run_through, threads
 from pipelines.weights import weights_facts
 from pipelines.wishes import plan_wishes, run_wishes
 from vsr.engine.device import choose_device
-from vsr.engine.distinct import Item
-from vsr.engine.run import Clocks, upscaled
-from vsr.engine.upscaler import Upscaler
 from vsr.errors import UsageError
 from vsr.media.codecs import CODECS, encoder_problem
 from vsr.media.containers import CONTAINERS
+from vsr.media.pipes.interrupted import carried
+from vsr.media.pipes.source import forget_pipe
 from vsr.media.probe import probe
-from vsr.media.read.reader import open_reader, reader_class
+from vsr.media.read.reader import reader_class
 from vsr.media.read.timestamps import snap_trim
-from vsr.media.write.writer import Writer
 from vsr.models.registry import MODELS, weights_path
 from vsr.plan import DeviceFacts, Request, default_preset, make_plan, select_video
 from vsr.preset import load_preset
-from vsr.processor import heed_quota
-from vsr.types import FrameBatch, Plan, Report, SidePacket
+from vsr.types import Plan, Report
+from vsr.types.place import STANDARD
 
 if TYPE_CHECKING:
     from pipelines.distributed.cluster import Cluster
@@ -67,9 +61,10 @@ def upscale(
     """Upscale ``source`` into ``destination``: plan, then run.
 
     Args:
-        source: any file FFmpeg reads, or a URL of a protocol that it knows.
+        source: any file FFmpeg reads, a URL of a protocol that it knows, a named pipe, or ``-`` for
+            standard input.
         destination: a file; its ending chooses the container; by default beside the source, for a
-            URL in the current folder.
+            URL in the current folder. ``-`` is standard output, which gets Matroska.
         scale: 2, 3 or 4; the preset's (2) by default.
         on_event: called with a :class:`pipelines.events.Progress` or
             :class:`~pipelines.events.Warned`, in the calling thread but for warnings of what is
@@ -285,111 +280,29 @@ def run_upscale(
         names.append(before_commit(file) or plan.destination)
         return names[-1]
 
-    if resume:
+    piped = plan.destination == STANDARD
+    if piped and (devices or cluster is not None):
+        raise UsageError(
+            "several workers share a job by its segments, and what goes into a pipe has none",
+            remedy="Name a file with -o, or leave out --devices and --ray.",
+        )
+    if resume and not piped:
         report = run_segmented(
             plan, tell, devices, cluster=cluster, fresh=fresh, before_commit=renamed
         )
         if report is not None:
             return replace(report, destination=names[-1])
-    elif devices or cluster is not None:
+    elif not piped and (devices or cluster is not None):
         raise UsageError(
             "several workers share a job by its segments, which --no-resume turns off",
             remedy="Leave out --no-resume, or --devices and --ray.",
         )
     with ExitStack() as stack:
-        if not resume:
+        stack.callback(forget_pipe, plan.source)
+        stack.enter_context(carried())
+        if not resume and not piped:
             stack.enter_context(straight_through(plan, tell, fresh=fresh))
         if devices and devices[0].threads:
-            stack.enter_context(_threads(devices[0].threads))
-        report = _run_through(plan, tell, renamed, mark)
+            stack.enter_context(threads(devices[0].threads))
+        report = run_through(plan, tell, renamed, mark)
     return replace(report, destination=names[-1])
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Have the network take ``count`` threads of the CPU."""
-    heed_quota()  # now, or it would undo this later
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _run_through(
-    plan: Plan, tell: Listener, before_commit: Callable[[Path], str], mark: str
-) -> Report:
-    """Read, upscale and write in one go; on any error or Ctrl-C nothing is left behind."""
-    begun = time.perf_counter()
-    source = None if "://" in plan.source else source_identity(plan.source)
-
-    def still_the_same(file: Path) -> str:
-        if source is not None:
-            check_unchanged(plan.source, source)
-        return before_commit(file)
-
-    clocks = Clocks()
-    progress = _Progress(plan, clocks, tell)
-    told = 0
-    with Writer(plan, mark=mark) as writer, open_reader(plan.reader, read_request(plan)) as reader:
-        upscaler = Upscaler.of(plan)
-        with upscaled(
-            reader, upscaler, plan.encode.format, plan.encode.tags, clocks, batch=plan.batch
-        ) as items:
-            for item in items:
-                with clocks.encode.work():
-                    _write(writer, item)
-                for note in upscaler.notes[told:]:
-                    tell(Warned(note))
-                    told += 1
-                if isinstance(item, FrameBatch):
-                    progress.advance(len(item))
-        with clocks.encode.work():
-            result = writer.finish(still_the_same)
-        stats = reader.stats
-    for message in (*stats.warnings, *result.warnings):
-        tell(Warned(message))
-    seconds = time.perf_counter() - begun
-    return Report(
-        destination=plan.destination,
-        bytes=result.bytes,
-        frames_in=stats.frames,
-        frames_out=result.frames,
-        seconds=seconds,
-        stages=tuple(clock.report(seconds) for clock in clocks),
-        bound_by=clocks.bound_by,
-        peak_memory=peak_memory(),
-        corrupt_packets=stats.corrupt_packets,
-        concealed_frames=stats.concealed_frames,
-        verified=result.verified,
-        given_up=result.lacking(plan),
-        weights=plan.model.weights or "",
-        weights_sha256=upscaler.weights_sha256,
-        warnings=(*upscaler.notes, *stats.warnings, *result.warnings),
-        repeated_frames=items.repeated,
-    )
-
-
-def _write(writer: Writer, item: Item) -> None:
-    if isinstance(item, FrameBatch):
-        writer.write(item)
-    elif isinstance(item, SidePacket):
-        writer.mux(item)
-
-
-class _Progress:
-    """Counts frames and says so."""
-
-    def __init__(self, plan: Plan, clocks: Clocks, tell: Listener) -> None:
-        self._total = expected_frames(plan)
-        self._clocks = clocks
-        self._tell = tell
-        self._frames = 0
-        self._begun = time.perf_counter()
-
-    def advance(self, frames: int) -> None:
-        self._frames += frames
-        rate = self._frames / max(time.perf_counter() - self._begun, 1e-9)
-        left = None if self._total is None else max(0, self._total - self._frames) / rate
-        self._tell(Progress(self._frames, self._total, rate, left, self._clocks.bound_by))

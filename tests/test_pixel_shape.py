@@ -20,6 +20,7 @@ from vsr.errors import VerifyError
 from vsr.media.codecs import CODECS
 from vsr.media.probe import probe
 from vsr.media.write import writer as writer_module
+from vsr.media.write.into import file as file_module
 from vsr.media.write.pixel_shape import display_size, reserve_shape, write_shapes
 from vsr.media.write.verify import verify
 from vsr.types import Color, ColorRange, Matrix, Primaries, StreamAction, Transfer
@@ -176,7 +177,7 @@ def test_display_sizes_stay_near_the_pictures() -> None:
 def test_a_lost_shape_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clip = make_clip(tmp_path / "in.mp4", width=32, height=32, frames=2, sar=Fraction(4, 3))
     monkeypatch.setattr(writer_module, "reserve_shape", lambda *_, **__: None)
-    monkeypatch.setattr(writer_module, "write_shapes", lambda *_, **__: None)
+    monkeypatch.setattr(file_module, "write_shapes", lambda *_, **__: None)
     out = tmp_path / "out.mkv"
     with pytest.raises(VerifyError, match="pixel aspect ratio is 1:1 instead of 4:3"):
         run(write_plan(clip.path, out, codec="vp9"))

@@ -219,11 +219,6 @@ def write(path: Path, data: bytes) -> Path:
     return path
 
 
-def test_a_pipe_is_no_file() -> None:
-    with pytest.raises(InputError, match="pipes cannot be read"):
-        probe("-")
-
-
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file") as caught:
         probe(str(tmp_path / "none.mp4"))

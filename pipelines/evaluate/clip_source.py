@@ -17,6 +17,7 @@ from vsr.plan import Request, select_video
 from vsr.plan.color import decide_color, is_hdr, matrix_label
 from vsr.plan.notes import Notes
 from vsr.types import Color, ColorRange, FrameBatch, Matrix, PixelFormat, Trim
+from vsr.types.place import on_disk
 
 __all__ = ["ClipSource", "file_sha256"]
 
@@ -106,7 +107,7 @@ class ClipSource:
             InputError: the file cannot be read.
         """
         # The two fields of an interlaced picture may be two packets.
-        if "://" in self.path or self._video.interlaced:
+        if not on_disk(self.path) or self._video.interlaced:
             return None
         located = locate(self.path, self._video, Part())
         if located is None:

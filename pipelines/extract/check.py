@@ -14,6 +14,7 @@ from vsr.media.probe import probe
 from vsr.media.read.part import Located, Mistrusted, Part, locate, part_frames
 from vsr.media.read.reader import ReadRequest, ReadStats
 from vsr.types import VideoStreamInfo
+from vsr.types.place import on_disk
 
 __all__ = ["CheckReport", "check_extract"]
 
@@ -103,8 +104,11 @@ def _source(manifest: Manifest, folder: Path, given: str | None, notes: list[str
     if given is not None:
         return given
     path = manifest.source if "://" in manifest.source else str(folder / manifest.source)
-    if "://" in path:
-        notes.append(f"The source is a URL ({path}) and was not looked at; name it with --source.")
+    if not on_disk(path):
+        kind = "URL" if "://" in path else "pipe"
+        notes.append(
+            f"The source is a {kind} ({path}) and was not looked at; name it with --source."
+        )
         return None
     if not Path(path).exists():
         notes.append(f"The source is not at {path} and was not looked at; name it with --source.")
@@ -130,7 +134,7 @@ def _check_source(manifest: Manifest, path: str, reader: str, notes: list[str]) 
         raise VerifyError(
             f"the frames {first} to {last} are not in it: {error.what}", where=path
         ) from error
-    if "://" not in path and manifest.source_sha256 not in (None, file_sha256(path)):
+    if on_disk(path) and manifest.source_sha256 not in (None, file_sha256(path)):
         notes.append(
             f"The file {path} is not the one that was extracted from (its SHA-256 differs), but "
             "these frames are the same."

@@ -43,6 +43,7 @@ from vsr.types import (
     Trim,
     VideoStreamInfo,
 )
+from vsr.types.place import on_disk
 
 __all__ = ["ExtractJob", "ExtractReport", "batch_size", "frame_batches"]
 
@@ -351,7 +352,7 @@ def _chain(first: FrameBatch, rest: Iterator[FrameBatch]) -> Iterator[FrameBatch
 
 
 def _local(source: str) -> str | None:
-    return None if "://" in source else source
+    return source if on_disk(source) else None
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -15,6 +15,7 @@ from vsr.errors import InputError
 from vsr.media.frame_hash import HASH_RULE
 from vsr.media.write.pictures import MANIFEST
 from vsr.types import VideoStreamInfo
+from vsr.types.place import on_disk
 from vsr.types.plain import to_plain
 
 __all__ = [
@@ -200,7 +201,7 @@ def file_sha256(path: str | Path) -> str:
 
 def path_from(folder: Path, source: str) -> str:
     """How a manifest in ``folder`` names its source."""
-    if "://" in source:
+    if not on_disk(source):
         return source
     try:
         return Path(os.path.relpath(source, folder)).as_posix()

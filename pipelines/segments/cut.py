@@ -12,6 +12,7 @@ from pipelines.reading import expected_frames
 from vsr.media.read.notes import count_gaps
 from vsr.media.read.scan import FrameScan, first_is_interlaced, scan_frames
 from vsr.types import Plan, Segment
+from vsr.types.place import is_once, on_disk
 
 __all__ = ["Cut", "cut_job", "segment_length", "why_whole"]
 
@@ -56,7 +57,9 @@ def why_whole(plan: Plan, *, shared: bool = False) -> str:
 
     ``shared``: other machines do it, for which even a single segment is worth having.
     """
-    if "://" in plan.source:
+    if is_once(plan.source):
+        return "the source is a pipe"
+    if not on_disk(plan.source):
         return "the source is not a file on this machine"
     if WINDOWS:
         return "segments are kept on Linux and macOS only"

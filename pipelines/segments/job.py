@@ -33,6 +33,7 @@ from vsr.media.segments.packet_file import PacketFile
 from vsr.media.write.atomic import check_destination
 from vsr.media.write.writer import Writer, WriteResult
 from vsr.types import Plan, ReadTally, Report, StageReport
+from vsr.types.place import on_disk
 
 if TYPE_CHECKING:
     from pipelines.distributed.cluster import Cluster
@@ -85,7 +86,7 @@ def run_segmented(
             )
         least = 1 if cluster is not None else 2
         # Before the file is looked through: what is made must be of the file that was cut.
-        source = None if "://" in plan.source else source_identity(plan.source)
+        source = source_identity(plan.source) if on_disk(plan.source) else None
         cut = take_up(plan, source, ledger, tell, fresh=fresh, whole=bool(reason), least=least)
         if cut is None or source is None:
             _one_does(tell, devices, reason or "it is short")

@@ -14,6 +14,7 @@ from pipelines.segments.settings import job_settings, source_identity
 from vsr.errors import OutputError
 from vsr.media.write.atomic import check_destination
 from vsr.types import Plan
+from vsr.types.place import on_disk
 
 __all__ = ["straight_through", "take_up"]
 
@@ -39,7 +40,7 @@ def straight_through(plan: Plan, tell: Listener, *, fresh: bool = False) -> Iter
         if ledger.is_done():
             ledger.remove()
         check_destination(plan.destination, overwrite=plan.overwrite, source=plan.source)
-        source = None if "://" in plan.source else source_identity(plan.source)
+        source = source_identity(plan.source) if on_disk(plan.source) else None
         if take_up(plan, source, ledger, tell, fresh=fresh, whole=True, least=2) is not None:
             tell(Warned(f"What is kept in {ledger.folder} is not used, and goes with the result."))
         yield

@@ -13,6 +13,8 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from vsr.types.place import STANDARD
+
 __all__ = [
     "FloatRange",
     "LocalPath",
@@ -75,7 +77,9 @@ class LocalPath(click.Path):
 
 def is_folder(destination: str | None) -> bool:
     """Whether the result of even one source goes into a folder, as after a pattern like *.mp4."""
-    if destination is None or "://" in destination:  # a URL is none, which the plan will say
+    if destination is None or destination == STANDARD:
+        return False
+    if "://" in destination:  # a URL is none, which the plan will say
         return False
     return destination.endswith(_SEPARATORS) or Path(destination).is_dir()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vsr.cli.output import echo, entries, note, rate_text, size_text, time_text
 from vsr.types import Plan, Report
+from vsr.types.place import result_name, source_name
 
 __all__ = ["announce", "report_text"]
 
@@ -11,9 +12,10 @@ __all__ = ["announce", "report_text"]
 def announce(plan: Plan) -> None:
     """Say in time what somebody might want to stop the run for."""
     video, model = plan.video, plan.model
+    source, destination = source_name(plan.source), result_name(plan.destination)
     echo(
-        f"{plan.source} {video.width}x{video.height} -> {plan.destination} "
-        f"{plan.width}x{plan.height}: {model.name} on {plan.device}, {plan.encode.name}",
+        f"{source} {video.width}x{video.height} -> {destination} {plan.width}x{plan.height}: "
+        f"{model.name} on {plan.device}, {plan.encode.name}",
         err=True,
     )
     for reason in plan.reasons:
@@ -30,7 +32,8 @@ def report_text(plan: Plan, report: Report) -> str:
 
     Warnings are not repeated: each has been shown when it came up.
     """
-    lines = [f"{report.destination}: {plan.width}x{plan.height}, {size_text(report.bytes)}"]
+    size = f"{plan.width}x{plan.height}, {size_text(report.bytes)}"
+    lines = [f"{result_name(report.destination)}: {size}"]
     rate = (report.frames_out - report.resumed_frames) / max(report.seconds, 1e-9)
     rows = [
         ("frames", _frames(report)),

@@ -10,6 +10,7 @@ from os import PathLike, fspath
 import av.error
 
 from vsr.errors import InputError, OutputError, VsrError
+from vsr.types.place import source_name
 
 __all__ = ["av_errors", "map_av_error"]
 
@@ -119,7 +120,8 @@ def map_av_error(
     """
     what, reading, writing = _explanation(error)
     remedy = writing if issubclass(kind, OutputError) else reading
-    return kind(f"cannot {doing}: {what}", where=fspath(path), remedy=remedy)
+    where = source_name(fspath(path))
+    return kind(f"cannot {doing}: {what}", where=where, remedy=remedy)
 
 
 def _explanation(error: BaseException) -> tuple[str, str, str]:
@@ -151,8 +153,13 @@ def av_errors(
 
     Raises:
         VsrError: of class ``kind``, ``from`` the original.
+        BrokenPipeError: whoever read standard output has gone, which is nobody's failure.
     """
     try:
         yield
+    except BrokenPipeError as error:
+        if isinstance(error, av.error.FFmpegError):  # a server that we read from
+            raise map_av_error(error, path, doing, kind) from error
+        raise
     except (av.error.FFmpegError, OSError) as error:
         raise map_av_error(error, path, doing, kind) from error

@@ -94,6 +94,7 @@ _ROWS = (
         time_base=1000,
         dispositions=_MKV_DISPOSITIONS,
         text_dispositions=("descriptions",),
+        pipes=True,
     ),
     ContainerSpec(
         name="webm",
@@ -110,6 +111,7 @@ _ROWS = (
         time_base=1000,
         dispositions=("default", "forced"),
         text_dispositions=("captions", "descriptions", "metadata"),
+        pipes=True,
     ),
 )
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from vsr.media.pipes.interrupted import carried
+from vsr.media.pipes.source import forget_pipe, let_go
 from vsr.media.probe import probe
 from vsr.media.read.reader import ReadRequest, open_reader
 from vsr.media.read.timestamps import snap_trim
@@ -41,7 +43,8 @@ def frames(
     :func:`contextlib.closing` call that.
 
     Args:
-        source: any file FFmpeg reads, or a URL of a protocol that it knows.
+        source: any file FFmpeg reads, a URL of a protocol that it knows, a named pipe, or ``-``,
+            standard input.
         batch: frames per batch, 1 or more; the last may have fewer.
         start: beginning of the wanted part in seconds from the first frame, 0 or more; a ``float``
             is taken as it is written: 0.1 is a tenth. ``None``: the first frame.
@@ -93,10 +96,15 @@ def _read(
         color=decide_color(video, Request(source=source), Notes()),
         device=device,
     )
-    with open_reader(reader, request) as opened:
-        for item in opened:
-            if isinstance(item, FrameBatch):
-                yield item
+    try:
+        with carried(), open_reader(reader, request) as opened:
+            if not trim:
+                let_go(source)
+            for item in opened:
+                if isinstance(item, FrameBatch):
+                    yield item
+    finally:
+        forget_pipe(source)
 
 
 def _place(value: Any) -> str:

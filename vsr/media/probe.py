@@ -20,6 +20,7 @@ from vsr.media.av_errors import map_av_error
 from vsr.media.demux.continuity import Continuity
 from vsr.media.demux.depth import demuxed
 from vsr.media.demux.sample import ColorTags, Sample, frame_rate, is_variable, longest_stretch
+from vsr.media.pipes.interrupted import carried
 from vsr.media.read.repack import native_range, repack_for
 from vsr.media.read.timestamps import DEEPEST_REORDER, has_packet_pts
 from vsr.media.side_data import has_dolby_colors, side_data
@@ -40,6 +41,7 @@ from vsr.types import (
     Transfer,
     VideoStreamInfo,
 )
+from vsr.types.place import on_disk
 
 __all__ = ["probe"]
 
@@ -70,13 +72,11 @@ def probe(path: str | Path) -> MediaInfo:
     if not isinstance(path, str | Path):
         raise UsageError(f"path must be text or a pathlib.Path, not {path!r}")
     path = str(path)
-    container = open_source(path)
-    try:
-        return _Prober(path, container).run()
-    except av.error.FFmpegError as error:
-        raise map_av_error(error, path, "read the file") from error
-    finally:
-        container.close()
+    with carried(), open_source(path) as container:
+        try:
+            return _Prober(path, container).run()
+        except av.error.FFmpegError as error:
+            raise map_av_error(error, path, "read the file") from error
 
 
 class _Prober:
@@ -100,7 +100,7 @@ class _Prober:
         info = MediaInfo(
             path=self.path,
             container=self.container.format.name,
-            size=Path(self.path).stat().st_size if "://" not in self.path else 0,
+            size=Path(self.path).stat().st_size if on_disk(self.path) else 0,
             duration=None if duration is None else Fraction(duration, av.time_base),
             streams=streams,
             chapters=tuple(_chapter(c) for c in self.container.chapters()),

@@ -6,6 +6,7 @@ import io
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +20,9 @@ from vsr.errors import BackendError, InputError
 from vsr.media.av_errors import map_av_error
 from vsr.media.demux.depth import open_options
 from vsr.media.ebml import elements
+from vsr.media.pipes.source import open_pipe
 from vsr.types import ChromaSite
+from vsr.types.place import is_once, on_disk
 
 __all__ = [
     "decoder_of",
@@ -42,10 +45,6 @@ _KNOWS_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 # AV_CODEC_FLAG_UNALIGNED.
 _UNALIGNED = 1 << 0
-
-# What gives its bytes once, and to whoever comes first.
-_ONCE = (stat.S_ISFIFO, stat.S_ISCHR, stat.S_ISSOCK)
-_PIPE = "pipes cannot be read: a file is looked at before it is read through"
 
 # Matroska's way to a track's picture, and what of it is not to be shown: at the top, the bottom,
 # the left and the right (RFC 9559, 5.1.4.1.28).
@@ -86,10 +85,10 @@ def ffmpeg_name(path: str) -> str:
 
 
 def open_source(path: str, hwaccel: HWAccel | None = None) -> InputContainer:
-    """Open ``path`` (a file, or a URL of a protocol that FFmpeg has).
+    """Open ``path`` (a file, a pipe, or a URL of a protocol that FFmpeg has).
 
     Args:
-        path: what to open.
+        path: what to open; ``-`` is standard input.
         hwaccel: decode what can be decoded so on a device.
 
     Raises:
@@ -97,13 +96,15 @@ def open_source(path: str, hwaccel: HWAccel | None = None) -> InputContainer:
             error says which.
     """
     opener = _THROUGH.get(path)
-    if "://" not in path and opener is None:
+    if opener is None and is_once(path):
+        opener = partial(open_pipe, path)
+    local = opener is None and "://" not in path
+    if local:
         _check_file(path)
     try:
         # Tags in an unknown encoding must not make a file unreadable.
         file = ffmpeg_name(path) if opener is None else opener()
         container = av.open(file, "r", metadata_errors="replace", hwaccel=hwaccel)
-        local = opener is None and "://" not in path
         if local and (options := open_options(path, file, container)):
             container.close()
             container = av.open(
@@ -228,15 +229,10 @@ def _picture(stream: av.VideoStream) -> list[tuple[int, bytes]]:
 
 
 def _check_file(path: str) -> None:
-    if path == "-":
-        raise InputError(_PIPE, remedy="Save it first. A file of that name is ./-")
     try:
         found = Path(path).stat()
     except OSError as error:
         raise map_av_error(error, path, "open the file") from error
-    if any(kind(found.st_mode) for kind in _ONCE):
-        # A pipe that is opened again waits for ever for somebody to write to it.
-        raise InputError(_PIPE, where=path, remedy="Save what comes out of it to a file first.")
     if stat.S_ISREG(found.st_mode) and found.st_size == 0:
         raise InputError(
             "the file is empty (0 bytes)", where=path, remedy="Copy or download it again."
@@ -246,7 +242,7 @@ def _check_file(path: str) -> None:
 def _lacks_moov(path: str) -> bool:
     """Whether this is an ISO base media file (ISO/IEC 14496-12) without a ``moov`` box."""
     file = Path(path)
-    if not file.is_file():
+    if not on_disk(path) or not file.is_file():
         return False
     with file.open("rb") as data:
         end, at, seen = file.stat().st_size, 0, False

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 from vsr.errors import InputError, OutputError, UsageError
 from vsr.plan.notes import Notes
 from vsr.types import CodecSpec, ContainerSpec, MediaInfo, StreamAction
+from vsr.types.place import STANDARD, is_once, result_name, source_name
 
 __all__ = ["container_for", "container_options", "default_destination", "path_of"]
 
@@ -30,12 +31,27 @@ _BOXED_TAGS = {
 _STRUCTURAL_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder"}
 
 
-def container_for(destination: str, containers: Mapping[str, ContainerSpec]) -> ContainerSpec:
+def container_for(
+    destination: str, containers: Mapping[str, ContainerSpec], named: str | None = None
+) -> ContainerSpec:
     """The container that the destination's ending means.
 
+    A pipe has no ending: there it is ``named``, or else Matroska, which holds nearly everything.
+
     Raises:
-        OutputError: it is a URL, has no ending, or one that no container has.
+        OutputError: it is a URL, has no ending, or one that no container has; ``named`` is none, or
+            none that can be written into a pipe.
     """
+    if destination == STANDARD:
+        spec = _named(named or "mkv", containers)
+        if not spec.pipes:
+            fit = " or ".join(spec.name for spec in containers.values() if spec.pipes)
+            raise OutputError(
+                f"{spec.name} files cannot be written into a pipe: they have their index in front",
+                where=result_name(destination),
+                remedy=f"Choose {fit} (container in the preset), or name a file.",
+            )
+        return spec
     if "://" in destination:
         raise OutputError(
             "results are files, and this is a URL", where=destination, remedy="Name a file."
@@ -96,12 +112,7 @@ def default_destination(
     path = path_of(source)
     ending = ".mkv"
     if container is not None:
-        if container not in containers:
-            raise OutputError(
-                f"there is no container called {container!r}",
-                remedy=f"Known containers: {', '.join(containers)}.",
-            )
-        ending = containers[container].extensions[0]
+        ending = _named(container, containers).extensions[0]
     else:
         for spec in containers.values():
             if path.suffix.lower() in spec.extensions and (
@@ -111,13 +122,28 @@ def default_destination(
     return str(path.with_name(f"{path.stem}_x{scale}{ending}"))
 
 
+def _named(name: str, containers: Mapping[str, ContainerSpec]) -> ContainerSpec:
+    if name not in containers:
+        raise OutputError(
+            f"there is no container called {name!r}",
+            remedy=f"Known containers: {', '.join(containers)}.",
+        )
+    return containers[name]
+
+
 def path_of(source: str) -> PurePath:
     """The path of a source; of a URL, what it calls the file, without folders.
 
     Raises:
         InputError: it is ``.``, ``/`` or nothing, which names no file.
-        UsageError: the URL names no file.
+        UsageError: it is a pipe, or the URL names no file.
     """
+    if is_once(source):
+        raise UsageError(
+            "a pipe does not say what the result could be called",
+            where=source_name(source),
+            remedy="Name the result with -o; -o - is stdout.",
+        )
     if "://" not in source:
         path = PurePath(source)
         if not path.name:

@@ -9,6 +9,7 @@ from typing import Any
 
 from vsr.plan.color import is_hdr, matrix_label
 from vsr.types import Color, Plan, StreamAction, StreamInfo, VideoStreamInfo
+from vsr.types.place import result_name, source_name
 from vsr.types.plain import to_plain
 
 __all__ = ["describe", "plan_to_dict"]
@@ -25,7 +26,7 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
 
 def describe(plan: Plan) -> str:
     """What will happen, for a terminal of 80 to 100 columns."""
-    lines = [f"{plan.source} -> {plan.destination}", ""]
+    lines = [f"{source_name(plan.source)} -> {result_name(plan.destination)}", ""]
     lines += _entry("picture", _picture(plan))
     lines += _entry("frames", _frames(plan))
     lines += _entry("model", _model(plan))

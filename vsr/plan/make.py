@@ -31,6 +31,7 @@ from vsr.types import (
     VideoStreamInfo,
     is_set_name,
 )
+from vsr.types.place import STANDARD, result_name
 
 __all__ = ["default_preset", "make_plan", "select_video"]
 
@@ -111,11 +112,11 @@ def make_plan(
         codec=find_codec(asked_codec, codecs) if asked_codec not in (None, NVENC) else None,
         container=preset.container,
     )
-    if Path(destination).resolve() == Path(info.path).resolve():
+    if destination != STANDARD and Path(destination).resolve() == Path(info.path).resolve():
         raise OutputError(
             "the result would replace its own source", where=destination, remedy="Name another."
         )
-    container = container_for(destination, containers)
+    container = container_for(destination, containers, preset.container)
     size = (video.width * model.scale, video.height * model.scale)
     color = decide_color(video, request, notes)
     spec = choose_codec(
@@ -150,6 +151,11 @@ def make_plan(
     shift = _time_shift(info, video, request.trim, notes)
     _explain_picture(video, container, notes)
     streams = plan_streams(info, video, container, notes, containers.get("mkv"))
+    if destination == STANDARD:
+        notes.lose(
+            "index and length: a pipe takes neither, as they are known last. In what is saved from "
+            "it, some players cannot jump."
+        )
     if info.chapters and not container.chapters:
         notes.lose(f"chapters: .{container.name} holds none. Use .mkv.")
     streams = tuple(
@@ -193,7 +199,7 @@ def make_plan(
         listed = "".join(f"\n  - {sentence}" for sentence in plan.given_up)
         raise StrictError(
             f"strict mode, and the result would lack:{listed}",
-            where=destination,
+            where=result_name(destination),
             remedy="Follow the hints above, or leave --strict out.",
         )
     return plan

@@ -86,6 +86,7 @@ class ContainerSpec:
         shows_text: FFmpeg's muxer turns the first subtitles on where none are to be.
         languages: what names them: ``any`` tag, three letters (``iso``), or those of ``quicktime``.
         stream_tags: it holds any tag of a stream, not only its title, language and handler.
+        pipes: it can be written into a pipe: nothing of it is written last and placed first.
     """
 
     name: str
@@ -108,3 +109,4 @@ class ContainerSpec:
     shows_text: bool = False
     languages: Literal["any", "iso", "quicktime"] = "any"
     stream_tags: bool = True
+    pipes: bool = False

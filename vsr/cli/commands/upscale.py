@@ -14,6 +14,7 @@ from vsr.cli.options import batch_options, run_options
 from vsr.cli.output import echo, echo_json
 from vsr.cli.params import is_folder
 from vsr.cli.report import announce, report_text
+from vsr.types.place import STANDARD
 
 __all__ = ["upscale"]
 
@@ -42,10 +43,15 @@ def upscale(
     A run that was stopped goes on with the same command: what is finished is kept in DST.vsr until
     the result is complete.
 
+    SRC may be - for stdin, and DST - for stdout: then a Matroska stream comes out there, and the
+    report goes to stderr.
+
     Of several SRC, each gets its result in the folder DST; what goes wrong with one does not stop
     the others. A playlist (.m3u, .m3u8) or @LIST, a text file with a path a line, stands for the
     files it names; @- reads them from stdin.
     """
+    if destination == STANDARD and as_json:
+        raise click.UsageError("--json and -o - both want stdout.")
     if as_json and quiet:
         raise click.UsageError("--json and --quiet exclude each other.")
     from pipelines.playlist import expand, is_list
@@ -75,13 +81,15 @@ def _one(
         announce(plan)
         with text_events(expected_frames(plan)) as listen:
             report = run(on_event=listen)
-        echo(report_text(plan, report))
+        echo(report_text(plan, report), err=plan.destination == STANDARD)
 
 
 def _folder(destination: str | None) -> Path | None:
     """The folder that is to get several results."""
     if destination is None:
         return None
+    if destination == STANDARD:
+        raise click.UsageError("-o - is for one SRC: several go into a folder.")
     if "://" in destination:
         raise click.UsageError(f"several SRC go into a folder, and {destination!r} is a URL.")
     path = Path(destination)

@@ -30,6 +30,7 @@ from vsr.media.read.storage import HostStorage, Storage
 from vsr.media.read.timestamps import DecodingTimes, frame_pts
 from vsr.media.source import decoder_of, open_source, video_stream
 from vsr.types import PIXEL_FORMATS, FrameBatch, SidePacket
+from vsr.types.place import is_once
 
 __all__ = ["PyAVReader"]
 
@@ -180,7 +181,7 @@ class PyAVReader:
 
     def _frames_from(self, start: int | None) -> Iterator[av.VideoFrame]:
         """Frames from ``start``, or some before it, to the end of the file."""
-        seekable = self._request.seek and self._told
+        seekable = self._request.seek and self._told and not is_once(self._request.path)
         if start is not None and seekable:
             # bwdif looks at the frame before, so that must have been decoded too.
             wanted = start - 1 if self._request.deinterlace else start
@@ -245,7 +246,8 @@ class PyAVReader:
                 yield frame
             given += len(frames)
         missing = promised - given - refused
-        if missing > 0 and last is not None and self._told:
+        again = self._told and not is_once(self._request.path)
+        if missing > 0 and last is not None and again:
             counted = self._stats.corrupt_packets
             for frame in self._tail(last):
                 missing -= 1

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from vsr.errors import NameTakenError, OutputError
 from vsr.media.av_errors import av_errors, map_av_error
+from vsr.types.place import on_disk
 
 __all__ = [
     "AtomicFile",
@@ -96,8 +97,8 @@ def _check(destination: str, *, overwrite: bool, source: str | None) -> None:
 
 def _is_same(found: os.stat_result, source: str) -> bool:
     try:
-        return os.path.samestat(found, Path(source).stat())
-    except OSError:  # a URL, or gone: no file that could be replaced
+        return on_disk(source) and os.path.samestat(found, Path(source).stat())
+    except OSError:  # gone: no file that could be replaced
         return False
 
 

@@ -28,6 +28,7 @@ from vsr.media.write.arrange import arrangement
 from vsr.media.write.encoder_options import encoder_options, open_deaf, open_listening
 from vsr.media.write.template import video_template
 from vsr.types import Color, FrameBatch, Plan
+from vsr.types.place import result_name
 
 __all__ = ["VideoEncoder", "encoder_tick"]
 
@@ -58,7 +59,7 @@ class VideoEncoder:
     def __init__(self, output: OutputContainer, plan: Plan, *, listen: bool = True) -> None:
         self._plan = plan
         self._listen = listen
-        self._where = plan.destination
+        self._where = result_name(plan.destination)
         self.time_base = encoder_tick(plan)
         self._shift = int(plan.time_shift / self.time_base)
         self.times = array("q")

@@ -14,6 +14,7 @@ a few kilobytes of reading and writing.
 
 from __future__ import annotations
 
+import io
 import re
 import zlib
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ from av.stream import Stream
 from vsr.errors import VerifyError
 from vsr.media.ebml import element
 
-__all__ = ["display_size", "reserve_shape", "write_shapes"]
+__all__ = ["display_size", "reserve_shape", "shaped_header", "write_shapes"]
 
 # Relative error of the ratio in WebM, where whole pixels do not make it exact.
 _NEAR = 10_000
@@ -73,27 +74,42 @@ def write_shapes(path: Path, where: str, tracks: int, *, webm: bool) -> None:
         OSError: it cannot be read or written.
     """
     with path.open("r+b") as file:
-        start, size = _find_tracks(file, where)
-        file.seek(start)
-        old = file.read(size)
-        children = list(_children(old, where))
-        new, done = b"", 0
-        for child in children:
-            entry = _shaped(child.data, webm, where) if child.identifier == _ENTRY else None
-            done += entry is not None
-            new += child.head + (child.data if entry is None else entry)
-        if done != tracks or len(new) != size:
-            raise _strange(f"{done} tracks instead of {tracks} have room for it", where)
-        if children[0].identifier == _CRC:
-            # IEEE CRC-32, least significant byte first, over all that follows (RFC 8794, 11.3.1).
-            rest = len(children[0].head) + len(children[0].data)
-            for text in (old, new):
-                sum_ = zlib.crc32(text[rest:]).to_bytes(4, "little")
-                if text is old and sum_ != children[0].data:
-                    raise _strange("the checksum of its tracks is wrong", where)
-            new = children[0].head + sum_ + new[rest:]
-        file.seek(start)
-        file.write(new)
+        _write(file, where, tracks, webm=webm)
+
+
+def shaped_header(header: bytes, where: str, tracks: int, *, webm: bool) -> bytes:
+    """The beginning of a file, all of its tracks in it, as :func:`write_shapes` changes it.
+
+    Raises:
+        VerifyError: as there.
+    """
+    file = io.BytesIO(header)
+    _write(file, where, tracks, webm=webm)
+    return file.getvalue()
+
+
+def _write(file: BinaryIO, where: str, tracks: int, *, webm: bool) -> None:
+    start, size = _find_tracks(file, where)
+    file.seek(start)
+    old = file.read(size)
+    children = list(_children(old, where))
+    new, done = b"", 0
+    for child in children:
+        entry = _shaped(child.data, webm, where) if child.identifier == _ENTRY else None
+        done += entry is not None
+        new += child.head + (child.data if entry is None else entry)
+    if done != tracks or len(new) != size:
+        raise _strange(f"{done} tracks instead of {tracks} have room for it", where)
+    if children[0].identifier == _CRC:
+        # IEEE CRC-32, least significant byte first, over all that follows (RFC 8794, 11.3.1).
+        rest = len(children[0].head) + len(children[0].data)
+        for text in (old, new):
+            sum_ = zlib.crc32(text[rest:]).to_bytes(4, "little")
+            if text is old and sum_ != children[0].data:
+                raise _strange("the checksum of its tracks is wrong", where)
+        new = children[0].head + sum_ + new[rest:]
+    file.seek(start)
+    file.write(new)
 
 
 def display_size(width: int, height: int, sar: Fraction) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import av
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -25,7 +26,7 @@ from vsr.media.write.mp4.left_out import places
 from vsr.media.write.remux import Lane, Tally, is_pause
 from vsr.types import Plan
 
-__all__ = ["verify"]
+__all__ = ["ReadBack", "check_frame", "lacking", "verify"]
 
 # WebM has whole pixels only: its ratio is right to 1/10000 (display_size in pixel_shape.py).
 _SAME_SHAPE = Fraction(1, 5000)
@@ -77,30 +78,121 @@ def verify(
     where, name = plan.destination, ffmpeg_name(str(path))
     with av_errors(where, "read the written file back", VerifyError):
         with av.open(name) as container:
-            there = places(container)
-            at = there.get(video)
-            if at is None:
-                raise VerifyError("the video stream is missing", where=where)
-            stream = _video_stream(container, at, where)
-            _compare_shape(stream, plan.sar, where)
-            hidden = hidden_borders(stream)
-            placed = list(_placed(lanes, there, where))
-            _compare_streams(container, {at, *(index for _, index in placed)}, where)
-            for lane, index in placed:
-                if lane.action.action == "copy" and lane.action.stream.kind == "audio":
-                    _compare_sound(container.streams[index], lane, plan)
-            found = _demux(container, stream)
-            shown = found[at].times
-            _compare_times(shown, stream, times, time_base, where)
-            for lane, index in placed:
-                _compare_lane(found[index].tally, lane, where)
+            there = ReadBack.of(container, video, where)
+            hidden = there.compare(plan, times, time_base, lanes, where)
         with av.open(name) as container:
             size = (plan.width, plan.height)
-            first = _decode_ends(container, at, size, shown, where)
+            first = _decode_ends(container, there.video, size, there.times, where)
+    return len(times), lacking(first, hidden, plan, where)
+
+
+@dataclass(slots=True)
+class ReadBack:
+    """A file that has been read to its end and is still open.
+
+    Attributes:
+        container: the file.
+        video: index of the video stream in it.
+        places: of the streams, as :func:`vsr.media.write.mp4.left_out.places` gives them.
+        first: its first frame, if that was to be decoded on the way.
+    """
+
+    container: InputContainer
+    video: int
+    places: Mapping[int, int]
+    first: VideoFrame | None = None
+    _streams: dict[int, _Found] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, container: InputContainer, video: int, where: str, *, decode: bool = False
+    ) -> ReadBack:
+        """Read all packets.
+
+        Args:
+            container: the file, just opened.
+            video: index of the video stream when the file was written.
+            where: what errors call the file.
+            decode: decode the first frame.
+
+        Raises:
+            VerifyError: there is no such video stream.
+            av.error.FFmpegError: it cannot be read.
+        """
+        there = places(container)
+        at = there.get(video)
+        if at is None:
+            raise VerifyError("the video stream is missing", where=where)
+        stream = _video_stream(container, at, where)
+        read = cls(container, at, there)
+        read._streams = {stream.index: _Found() for stream in container.streams}
+        for packet in container.demux():
+            read._take(packet)
+            if decode and read.first is None and packet.stream_index == at:
+                read.first = next(iter(stream.decode(packet)), None)
+        found = read._streams[at]
+        found.times = array("q", sorted(found.times))
+        return read
+
+    @property
+    def times(self) -> Sequence[int]:
+        """When its frames are shown, in ticks of its video stream."""
+        return self._streams[self.video].times
+
+    def compare(
+        self,
+        plan: Plan,
+        times: Sequence[int],
+        time_base: Fraction,
+        lanes: Sequence[Lane],
+        where: str,
+    ) -> tuple[int, ...]:
+        """Compare it with what was written; arguments as of :func:`verify`.
+
+        Returns:
+            The borders that players hide of its pictures.
+
+        Raises:
+            VerifyError: something differs, it names the first difference.
+        """
+        container = self.container
+        stream = _video_stream(container, self.video, where)
+        _compare_shape(stream, plan.sar, where)
+        placed = list(_placed(lanes, self.places, where))
+        _compare_streams(container, {self.video, *(index for _, index in placed)}, where)
+        for lane, index in placed:
+            if lane.action.action == "copy" and lane.action.stream.kind == "audio":
+                _compare_sound(container.streams[index], lane, where)
+        _compare_times(self.times, stream, times, time_base, where)
+        for lane, index in placed:
+            _compare_lane(self._streams[index].tally, lane, where)
+        return hidden_borders(stream)
+
+    def _take(self, packet: Packet[Any]) -> None:
+        entry = self._streams.setdefault(packet.stream_index, _Found())
+        if packet.size == 0 or is_pause(packet, packet.stream.type):
+            return
+        entry.tally.add(packet)
+        if packet.stream_index == self.video and not packet.is_discard:
+            entry.times.append(packet.pts if packet.pts is not None else -1)
+
+
+def lacking(first: VideoFrame, hidden: tuple[int, ...], plan: Plan, where: str) -> tuple[str, ...]:
+    """A sentence for what a result lacks of its plan's colour tags and hidden borders.
+
+    Args:
+        first: its first frame.
+        hidden: the borders that players hide of its pictures.
+        plan: what it must be.
+        where: what errors call it.
+
+    Raises:
+        VerifyError: it lacks something, and the plan is strict.
+    """
     lost = (*_lost_borders(hidden, plan), *_lost_tags(first, plan))
     if plan.strict and lost:
         raise VerifyError(f"strict mode, and the result lacks: {' '.join(lost)}", where=where)
-    return len(times), lost
+    return lost
 
 
 def _compare_shape(stream: Any, sar: Fraction, where: str) -> None:
@@ -182,7 +274,7 @@ def _compare_streams(container: InputContainer, written: set[int], where: str) -
         raise VerifyError(f"the file has a stream {index} ({kind}) that nobody wrote", where=where)
 
 
-def _compare_sound(stream: Stream, lane: Lane, plan: Plan) -> None:
+def _compare_sound(stream: Stream, lane: Lane, where: str) -> None:
     source = lane.action.stream
     context: Any = stream.codec_context
     codec = context.codec.canonical_name if context is not None else "unknown"
@@ -190,23 +282,7 @@ def _compare_sound(stream: Stream, lane: Lane, plan: Plan) -> None:
     # Not rate and channels: of AAC with implicit SBR or PS they are what the reader has found out
     # so far, and a stream may change them.
     if have != want:
-        raise VerifyError(
-            f"{_name(lane)}: the codec is {have} instead of {want}", where=plan.destination
-        )
-
-
-def _demux(container: InputContainer, video: Stream) -> dict[int, _Found]:
-    found: dict[int, _Found] = {stream.index: _Found() for stream in container.streams}
-    for packet in container.demux():
-        entry = found.setdefault(packet.stream_index, _Found())
-        if packet.size == 0 or is_pause(packet, packet.stream.type):
-            continue
-        entry.tally.add(packet)
-        if packet.stream_index == video.index and not packet.is_discard:
-            entry.times.append(packet.pts if packet.pts is not None else -1)
-    ordered = found[video.index]
-    ordered.times = array("q", sorted(ordered.times))
-    return found
+        raise VerifyError(f"{_name(lane)}: the codec is {have} instead of {want}", where=where)
 
 
 def _compare_times(
@@ -288,7 +364,7 @@ def _decode_ends(
     stream: Any = container.streams[video]
     stream.thread_type = "AUTO"
     first = next(iter(container.decode(stream)), None)
-    checked = _check_frame(first, times[0], size, "first", where)
+    checked = check_frame(first, times[0], size, "first", where)
     last = None
     # The index may lead behind the last key frame that helps: then from the start.
     for target in (times[-1], times[0]):
@@ -297,11 +373,16 @@ def _decode_ends(
             last = frame
         if last is not None and last.pts == times[-1]:
             break
-    _check_frame(last, times[-1], size, "last", where)
+    check_frame(last, times[-1], size, "last", where)
     return checked
 
 
-def _check_frame(frame: Any, pts: int, size: tuple[int, int], name: str, where: str) -> VideoFrame:
+def check_frame(frame: Any, pts: int, size: tuple[int, int], name: str, where: str) -> VideoFrame:
+    """The frame, if it is the one at ``pts`` and has that ``(width, height)``.
+
+    Raises:
+        VerifyError: it is not, and ``name`` says which it should be.
+    """
     if frame is None or frame.pts != pts:
         raise VerifyError(f"the {name} frame of the written file does not decode", where=where)
     if (frame.width, frame.height) != size:

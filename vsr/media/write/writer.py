@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import av
 import av.error
@@ -20,18 +19,17 @@ from av.stream import Stream
 from vsr.errors import OutputError
 from vsr.media.av_errors import av_errors
 from vsr.media.containers import CONTAINERS
-from vsr.media.source import ffmpeg_name, open_source
-from vsr.media.write.atomic import AtomicFile
+from vsr.media.source import open_source
 from vsr.media.write.audio import AudioLane
 from vsr.media.write.copied.whole import add_attachment, add_cover, cover_packet, preview
 from vsr.media.write.encoder import VideoEncoder, encoder_tick
-from vsr.media.write.mp4.left_out import find_left_out
-from vsr.media.write.mp4.texts import place_texts, text_places, turn_off_texts
-from vsr.media.write.pixel_shape import reserve_shape, write_shapes
+from vsr.media.write.into.file import FileSink
+from vsr.media.write.into.pipe import PipeSink
+from vsr.media.write.into.sink import Sink, VideoLane, WriteResult, Written
+from vsr.media.write.pixel_shape import reserve_shape
 from vsr.media.write.remux import Lane, add_copy
 from vsr.media.write.subtitles import SubtitleLane
 from vsr.media.write.tags import chapters, describe_stream, file_metadata
-from vsr.media.write.verify import verify
 from vsr.types import (
     Color,
     FrameBatch,
@@ -43,9 +41,10 @@ from vsr.types import (
     Transfer,
     VideoStreamInfo,
 )
+from vsr.types.place import STANDARD, result_name
 
 if TYPE_CHECKING:
-    from av.video.stream import VideoStream
+    pass
 
 __all__ = ["WriteResult", "Writer"]
 
@@ -56,50 +55,6 @@ _FINE_MOVIE_TIMESCALE = 50_000
 # Codecs of whose colours FFmpeg's muxer knows nothing, by row of the table: FFV1's bitstream does
 # not say what they are, and editors read ProRes's from the container.
 _UNTAGGED_CODECS = {"ffv1", "prores"}
-
-
-@dataclass(frozen=True, slots=True)
-class WriteResult:
-    """What was written.
-
-    Attributes:
-        frames: read back from the file, or encoded where verification was off.
-        bytes: size of the file.
-        verified: whether it was read back.
-        warnings: everything odd, one sentence each.
-        given_up: what the file lacks of the plan, as reading it back shows.
-        untrue: sentences of the plan's ``given_up`` about streams that have not got into the file.
-    """
-
-    frames: int
-    bytes: int
-    verified: bool
-    warnings: tuple[str, ...]
-    given_up: tuple[str, ...] = ()
-    untrue: tuple[str, ...] = ()
-
-    def lacking(self, plan: Plan) -> tuple[str, ...]:
-        """All that the file lacks: what ``plan``, its plan, says, and what only the run could."""
-        return (*(said for said in plan.given_up if said not in self.untrue), *self.given_up)
-
-
-class VideoLane(Protocol):
-    """What gives the result its pictures: an encoder, or what encoders made before.
-
-    Attributes:
-        stream: of the result. ``time_base``: seconds per tick of ``times``.
-        times: presentation times of all frames.
-    """
-
-    stream: VideoStream
-    time_base: Fraction
-
-    @property
-    def times(self) -> Sequence[int]: ...
-
-    def flush(self) -> Iterable[Packet[Any]]:
-        """The packets that are still held back."""
-        ...
 
 
 class Writer:
@@ -131,34 +86,28 @@ class Writer:
     def __init__(self, plan: Plan, scratch: Path | None = None, mark: str = "") -> None:
         self._plan = plan
         self._scratch, self._mark = scratch, mark
+        self._where = result_name(plan.destination)
         self._container = CONTAINERS[plan.container]
         self._lanes: dict[int, Lane] = {}
         self._warnings: list[str] = []
         self._output: OutputContainer | None = None
         self._source: InputContainer | None = None
-        self._file: AtomicFile | None = None
+        self._sink: Sink | None = None
         self._shapes = 0
         self._video: VideoLane
 
     def __enter__(self) -> Self:
         plan = self._plan
-        self._file = AtomicFile(
-            plan.destination,
-            overwrite=plan.overwrite,
-            source=plan.source,
-            scratch=self._scratch,
-            mark=self._mark,
-        )
+        if plan.destination == STANDARD:
+            self._sink = PipeSink(plan)
+        else:
+            self._sink = FileSink(plan, self._scratch, self._mark)
         try:
             self._source = open_source(plan.source)
-            with av_errors(plan.destination, "write the file", OutputError):
-                self._output = av.open(
-                    ffmpeg_name(str(self._file.path)),
-                    "w",
-                    format=self._container.muxer,
-                    container_options=self._muxer_options(),
-                )
+            with av_errors(self._where, "write the file", OutputError):
+                self._output = self._sink.open(self._container.muxer, self._muxer_options())
                 self._start(self._output, self._source)
+                self._sink.begun(self._encoder.stream.index, self._shapes)
         except BaseException:
             self._abandon()
             raise
@@ -223,45 +172,22 @@ class Writer:
             EncodeError: the encoder failed.
             VerifyError: what was written is not what it must be; it is removed.
         """
-        plan, file, output = self._plan, self._file, self._output
-        if file is None or output is None:
-            raise OutputError("the writer is not open", where=plan.destination)
+        sink, output = self._sink, self._output
+        if sink is None or output is None:
+            raise OutputError("the writer is not open", where=self._where)
         video = self._video
         for packet in video.flush():
             self._mux(packet)
         if not video.times:
-            raise OutputError("there was no frame to write", where=plan.destination)
+            raise OutputError("there was no frame to write", where=self._where)
         for lane in self._lanes.values():
             for packet in lane.flush():
                 self._mux(packet)
         self._output = None
-        with av_errors(plan.destination, "finish the file", OutputError):
+        with av_errors(self._where, "finish the file", OutputError):
             output.close()
-            if self._shapes:
-                webm = self._container.muxer == "webm"
-                write_shapes(file.path, plan.destination, self._shapes, webm=webm)
-            if self._container.shows_text and not self._shown_texts():
-                turn_off_texts(file.path)
-            self._place_texts(file.path)
-        frames, lanes = len(video.times), list(self._lanes.values())
-        left_out = find_left_out(file.path, plan, lanes)
-        lost: tuple[str, ...] = ()
-        if plan.verify:
-            frames, lost = verify(
-                file.path,
-                plan,
-                video.stream.index,
-                video.times,
-                video.time_base,
-                lanes,
-            )
-        file.rename(before_commit(file.path) or plan.destination)
-        size = file.commit()
-        for lane in lanes:
-            self._warnings.extend(lane.warnings())
-        lost = (*left_out.said, *lost)
-        warnings = tuple(self._warnings)
-        return WriteResult(frames, size, plan.verify, warnings, lost, left_out.untrue)
+        written = Written(video, list(self._lanes.values()), tuple(self._warnings))
+        return sink.finish(written, before_commit)
 
     def _start(self, output: OutputContainer, source: InputContainer) -> None:
         plan = self._plan
@@ -328,26 +254,6 @@ class Writer:
             return SubtitleLane(output, stream, action, plan.time_shift)
         return AudioLane(output, stream, action, plan.time_shift)
 
-    def _place_texts(self, path: Path) -> None:
-        """Give copied text tracks of MP4 and MOV the size and place that they had, enlarged."""
-        source = Path(self._plan.source)
-        lanes = [lane for lane in self._lanes.values() if lane.action.codec == "mov_text"]
-        if not any(lane.action.action == "copy" for lane in lanes):
-            return
-        lanes.sort(key=lambda lane: lane.stream.index)
-        # Of what is no file here, there are the sizes that FFmpeg has copied.
-        known = text_places(source) if source.is_file() else {}
-        places = [
-            known.get(lane.action.stream.index, size) if lane.action.action == "copy" else None
-            for lane, size in zip(lanes, text_places(path).values(), strict=False)
-        ]
-        place_texts(path, places, self._plan.model.scale)
-
-    def _shown_texts(self) -> bool:
-        """Whether some of the result's subtitles are to be on by default."""
-        streams = (lane.action.stream for lane in self._lanes.values())
-        return any(s.kind == "subtitle" and "default" in s.dispositions for s in streams)
-
     def _muxer_options(self) -> dict[str, str]:
         plan, options = self._plan, dict(self._plan.container_options)
         if self._container.time_base is not None:
@@ -368,15 +274,15 @@ class Writer:
 
     def _mux(self, packet: Packet[Any]) -> None:
         if self._output is None:
-            raise OutputError("the writer is not open", where=self._plan.destination)
-        with av_errors(self._plan.destination, "write the file", OutputError):
+            raise OutputError("the writer is not open", where=self._where)
+        with av_errors(self._where, "write the file", OutputError):
             self._output.mux(packet)
 
     def _abandon(self) -> None:
         """Close everything and remove the temporary file; nothing is left of it after a commit."""
-        if self._file is not None:
+        if self._sink is not None:
             # Removed before it is closed, so that no time goes into completing it.
-            self._file.discard()
+            self._sink.discard()
         if self._output is not None:
             output, self._output = self._output, None
             # The file is gone already, and what stopped the writing is being raised.

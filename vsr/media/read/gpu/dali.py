@@ -27,6 +27,7 @@ from vsr.media.read.reader import ReadRequest, ReadStats
 from vsr.media.read.storage import other_picture
 from vsr.media.read.timestamps import shown_times
 from vsr.types import ColorRange, FrameBatch, SidePacket
+from vsr.types.place import is_once
 
 __all__ = ["DaliReader"]
 
@@ -79,6 +80,8 @@ class DaliReader:
         video = request.video
         gpu = request.device.startswith("cuda")
         codecs = _ON_GPU if gpu else _ON_CPU
+        if is_once(request.path):
+            return "DALI reads files, and this is a pipe"
         if video.codec not in codecs:
             return f"DALI decodes {', '.join(codecs)} on this device, not {video.codec}"
         if video.format.bits > 8:

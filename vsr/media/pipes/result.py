@@ -1,0 +1,1 @@
+"""Standard output as the place of a result."""
