@@ -300,7 +300,7 @@ class MediaInfo:
     Attributes:
         path: as given.
         container: FFmpeg's demuxer name (``mov,mp4,m4a,3gp,3g2,mj2``).
-        size: bytes.
+        size: bytes; 0 if that is not known (a URL, a pipe).
         duration: seconds, ``None`` if the container does not say.
         streams: all of them, in file order; video streams are :class:`VideoStreamInfo`.
         warnings: what was odd while probing, one sentence each.

@@ -12,6 +12,7 @@ from vsr.cli.command import Command, json_option
 from vsr.cli.output import clock_text, echo, echo_json, entries, size_text, table
 from vsr.plan.color import is_hdr, matrix_label
 from vsr.types import ChromaSite, Color, ColorRange, Matrix, StreamInfo, VideoStreamInfo
+from vsr.types.place import source_name
 
 if TYPE_CHECKING:
     from vsr.types import MediaInfo
@@ -40,8 +41,9 @@ def info(file: str, as_json: bool) -> None:
 
 def _text(found: MediaInfo) -> Iterator[str]:
     length = "length unknown" if found.duration is None else clock_text(found.duration)
-    yield found.path
-    yield from entries([("container", f"{found.container}, {size_text(found.size)}, {length}")])
+    size = size_text(found.size) if found.size else "size unknown"
+    yield source_name(found.path)
+    yield from entries([("container", f"{found.container}, {size}, {length}")])
     yield from ("", "streams")
     yield from table([row for stream in found.streams for row in _rows(stream)])
     if found.chapters:
