@@ -124,6 +124,9 @@ def compare(
     if still is not None and labels:
         need_labels()
     if page is None and still is None:
+        if not on_disk(paths[0]):
+            kind = "URL" if "://" in paths[0] else "pipe"
+            raise UsageError(f"a {kind} has no folder for the page", remedy="Name it with -o.")
         page = str(Path(paths[0]).with_name(f"{Path(paths[0]).stem}_compare.html"))
     results = [Path(path) for path in (page, still) if path is not None]
     check_results(results, paths)

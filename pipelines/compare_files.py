@@ -14,6 +14,7 @@ from vsr.media.read.timestamps import shown_times
 from vsr.media.view.pairing import Timeline, check_pairs
 from vsr.plan import select_video
 from vsr.types import MediaInfo, VideoStreamInfo
+from vsr.types.place import source_name
 
 __all__ = ["ComparedFile", "FileFacts", "open_files"]
 
@@ -84,8 +85,8 @@ def open_files(paths: Sequence[str]) -> list[ComparedFile]:
         if apart > max(first.width, first.height, other.width, other.height):
             raise InputError(
                 f"its picture, {other.width}x{other.height}, has another shape than that of "
-                f"{first.path}, {first.width}x{first.height}",
-                where=other.path,
+                f"{source_name(first.path)}, {first.width}x{first.height}",
+                where=source_name(other.path),
                 remedy="Compare files that show the same picture at one shape.",
             )
     check_pairs([file.line for file in files])
@@ -94,7 +95,7 @@ def open_files(paths: Sequence[str]) -> list[ComparedFile]:
 
 def _names(paths: Sequence[str]) -> list[str]:
     """File names, with their folders where those alone would not tell them apart."""
-    short = [Path(path).name for path in paths]
+    short = [Path(source_name(path)).name for path in paths]
     times = Counter(short)
     named = [path if times[name] > 1 else name for path, name in zip(paths, short, strict=True)]
     twice = Counter(named)

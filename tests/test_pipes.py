@@ -19,6 +19,7 @@ from independent import decode_frames, packet_hashes
 from synth import Subtitle, make_clip
 
 import vsr
+from pipelines.compare import compare
 from pipelines.extract import extract
 from vsr.cli.entry import run
 from vsr.errors import BackendError, InputError, OutputError, UsageError
@@ -244,3 +245,27 @@ def test_who_waits_for_a_pipe_can_be_stopped(share: float, tmp_path: Path) -> No
     assert "Exception ignored" not in said
     assert "Traceback" not in said
     assert [path.name for path in tmp_path.iterdir()] == ["in.ts"]
+
+
+def test_what_a_pipe_is_called(tmp_path: Path) -> None:
+    """A name of its own is the file's; where it has none, the result needs one."""
+    clip = make_clip(tmp_path / "in.mkv", frames=4).path
+    with piped(tmp_path / "pipe", clip.read_bytes()) as pipe:
+        with pytest.raises(UsageError, match="a pipe has no folder for the result"):
+            extract(pipe, first=1, stop=3)
+        with pytest.raises(UsageError, match="a pipe has no folder for the page"):
+            compare([pipe, str(clip)])
+        page = tmp_path / "page.html"
+        compare([pipe, str(clip)], page=str(page), frames=1)
+        assert page.exists()
+    command = [sys.executable, "-m", "vsr", "eval", "-", "-s", "2", "--model", "bicubic"]
+    subprocess.run(command, input=clip.read_bytes(), cwd=tmp_path, capture_output=True, check=True)
+    assert (tmp_path / "stdin_x2_eval.json").exists()
+    done = subprocess.run(
+        [sys.executable, "-m", "vsr", "info", "-"],
+        input=clip.read_bytes(),
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[0] == b"stdin"
+    assert b"size unknown" in done.stdout

@@ -15,6 +15,7 @@ from vsr.media.probe import probe
 from vsr.media.read.part import Mistrusted, Part, locate
 from vsr.media.read.scenes import Scene, scenes
 from vsr.plan import select_video
+from vsr.types.place import on_disk
 
 __all__ = ["ExtractReport", "extract", "list_scenes"]
 
@@ -140,7 +141,8 @@ def _scene_part(job: ExtractJob, number: int, frames: int | None) -> Part:
 
 
 def _beside(source: str) -> str:
-    if "://" in source:
-        raise UsageError("a URL has no folder for the result", remedy="Name it: -o clip.mkv.")
+    if not on_disk(source):
+        kind = "URL" if "://" in source else "pipe"
+        raise UsageError(f"a {kind} has no folder for the result", remedy="Name it: -o clip.mkv.")
     path = Path(source)
     return str(path.with_name(f"{path.stem}_clip.mkv"))

@@ -14,6 +14,7 @@ from vsr.cli.eval_text import evaluation_text, suite_text
 from vsr.cli.events import text_events
 from vsr.cli.output import echo, echo_json, note
 from vsr.cli.params import LocalPath, models, seconds, weights
+from vsr.types.place import source_name
 
 __all__ = ["eval_"]
 
@@ -255,7 +256,7 @@ def _default_name(
     if kind == "--suite":
         return "paper_eval"
     subject = clip or what["distorted"] or what["images"] or ""
-    stem = Path(subject).resolve()
+    stem = Path(source_name(subject)).resolve()
     name = stem.name if stem.is_dir() else stem.stem
     times = "" if kind.startswith("--reference") else f"_x{scale[0] if scale else 2}"
     return f"{name}{times}_eval"
