@@ -190,6 +190,13 @@ def test_from_a_pipe_into_a_pipe(clip: Path, tmp_path: Path) -> None:
     assert done.stderr.startswith(b"stdin 64x48 -> stdout 128x96")
 
 
+def test_a_closed_stdout_gets_no_result(clip: Path) -> None:
+    command = f"{sys.executable} -m vsr upscale {clip} -o - --model bicubic >&-"
+    done = subprocess.run(command, shell=True, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 2
+    assert b"-o - is stdout, and that is closed" in done.stderr
+
+
 def test_whoever_reads_may_have_had_enough(clip: Path) -> None:
     receiving, sending = os.pipe()
     os.close(receiving)

@@ -20,7 +20,7 @@ import click
 from vsr import __version__
 from vsr.cli.command import wants_debug, wants_json
 from vsr.cli.group import cli
-from vsr.cli.output import StdoutError, echo, echo_json, note
+from vsr.cli.output import CLOSED, StdoutError, echo, echo_json, note
 from vsr.errors import EXIT_CODES, UsageError, VsrError, exit_code
 from vsr.stopping import PATIENCE, Raised, Stopped, give_again, importing
 
@@ -57,6 +57,7 @@ def _open_streams() -> None:
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
+            CLOSED.add(name)
             nowhere = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
             os.set_inheritable(nowhere, True)
             setattr(sys, name, open(nowhere, mode, closefd=False))  # noqa: SIM115 - it stays open

@@ -17,6 +17,7 @@ from vsr.types.plain import json_ready, to_plain
 from vsr.types.text import clock_text, size_text
 
 __all__ = [
+    "CLOSED",
     "StdoutError",
     "clock_text",
     "echo",
@@ -31,6 +32,9 @@ __all__ = [
     "time_text",
 ]
 
+
+#: Standard streams that the caller has closed, by name.
+CLOSED: set[str] = set()
 
 # What a terminal obeys instead of showing it (C0 and C1, but for what ends or indents lines), and
 # colours, which are ours: nothing but echo() lets them pass.

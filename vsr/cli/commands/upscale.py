@@ -11,7 +11,7 @@ from vsr.cli.batch import json_batch, quiet_batch, text_batch
 from vsr.cli.command import Command, json_option
 from vsr.cli.events import json_events, text_events
 from vsr.cli.options import batch_options, run_options
-from vsr.cli.output import echo, echo_json
+from vsr.cli.output import CLOSED, echo, echo_json
 from vsr.cli.params import is_folder
 from vsr.cli.report import announce, report_text
 from vsr.types.place import STANDARD
@@ -50,6 +50,8 @@ def upscale(
     the others. A playlist (.m3u, .m3u8) or @LIST, a text file with a path a line, stands for the
     files it names; @- reads them from stdin.
     """
+    if destination == STANDARD and "stdout" in CLOSED:
+        raise click.UsageError("-o - is stdout, and that is closed.")
     if destination == STANDARD and as_json:
         raise click.UsageError("--json and -o - both want stdout.")
     if as_json and quiet:
