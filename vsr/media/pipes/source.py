@@ -62,6 +62,10 @@ class Pipe:
                 remedy="Name a file, or pipe one in: producer | vsr upscale - -o out.mp4.",
             )
         self._handle = os.dup(0) if path == STANDARD else os.open(path, os.O_RDONLY)
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.setmode(self._handle, os.O_BINARY)
         self._chunks: deque[IO[bytes]] = deque()
         self._first = 0  # number of the first chunk that is kept
         self._size = 0  # bytes that have come
